@@ -1,0 +1,269 @@
+//! Architecture as data: which number means which call under which system
+//! call ABI, and where `clone` keeps its arguments.
+//!
+//! A new architecture is a variant of [`Abi`] and a few rows here.
+
+/// A system call interface that a tracee on this kernel can use. One process
+/// may use several: 64-bit code can do `int $0x80`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Abi {
+    /// `syscall` of 64-bit code.
+    X86_64,
+    /// `int $0x80` or `sysenter`, of 32-bit and of 64-bit code.
+    I386,
+    /// 64-bit code with 32-bit pointers: x86_64 with bit 30 set in the number.
+    X32,
+}
+
+/// `AUDIT_ARCH_X86_64` (linux/audit.h).
+pub const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+/// `AUDIT_ARCH_I386` (linux/audit.h).
+pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+/// `__X32_SYSCALL_BIT` (asm/unistd.h).
+pub const X32_SYSCALL_BIT: u64 = 0x4000_0000;
+
+/// The calls that forktrace looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// fork(2).
+    Fork,
+    /// vfork(2).
+    Vfork,
+    /// clone(2), the old call: arguments in registers.
+    Clone,
+    /// clone3, its arguments in a structure (clone(2)).
+    Clone3,
+    /// execve(2).
+    Execve,
+    /// execveat(2).
+    Execveat,
+    /// unshare(2): may move later children into another pid namespace.
+    Unshare,
+    /// setns(2): likewise.
+    Setns,
+}
+
+impl Call {
+    /// The name in the manual and in strace.
+    pub fn name(self) -> &'static str {
+        match self {
+            Call::Fork => "fork",
+            Call::Vfork => "vfork",
+            Call::Clone => "clone",
+            Call::Clone3 => "clone3",
+            Call::Execve => "execve",
+            Call::Execveat => "execveat",
+            Call::Unshare => "unshare",
+            Call::Setns => "setns",
+        }
+    }
+
+    /// Whether a success makes a new thread or process.
+    pub fn creates(self) -> bool {
+        matches!(self, Call::Fork | Call::Vfork | Call::Clone | Call::Clone3)
+    }
+}
+
+/// (ABI, number, call): arch/x86/entry/syscalls/syscall_{64,32}.tbl.
+const NUMBERS: &[(Abi, u64, Call)] = &[
+    (Abi::X86_64, 56, Call::Clone),
+    (Abi::X86_64, 57, Call::Fork),
+    (Abi::X86_64, 58, Call::Vfork),
+    (Abi::X86_64, 59, Call::Execve),
+    (Abi::X86_64, 272, Call::Unshare),
+    (Abi::X86_64, 308, Call::Setns),
+    (Abi::X86_64, 322, Call::Execveat),
+    (Abi::X86_64, 435, Call::Clone3),
+    (Abi::I386, 2, Call::Fork),
+    (Abi::I386, 11, Call::Execve),
+    (Abi::I386, 120, Call::Clone),
+    (Abi::I386, 190, Call::Vfork),
+    (Abi::I386, 310, Call::Unshare),
+    (Abi::I386, 346, Call::Setns),
+    (Abi::I386, 358, Call::Execveat),
+    (Abi::I386, 435, Call::Clone3),
+    (Abi::X32, X32_SYSCALL_BIT | 56, Call::Clone),
+    (Abi::X32, X32_SYSCALL_BIT | 57, Call::Fork),
+    (Abi::X32, X32_SYSCALL_BIT | 58, Call::Vfork),
+    (Abi::X32, X32_SYSCALL_BIT | 272, Call::Unshare),
+    (Abi::X32, X32_SYSCALL_BIT | 308, Call::Setns),
+    (Abi::X32, X32_SYSCALL_BIT | 435, Call::Clone3),
+    (Abi::X32, X32_SYSCALL_BIT | 520, Call::Execve),
+    (Abi::X32, X32_SYSCALL_BIT | 545, Call::Execveat),
+];
+
+/// Which argument of `clone` is which. The order differs between
+/// architectures (clone(2), "C library/kernel differences").
+#[derive(Debug, Clone, Copy)]
+pub struct CloneOrder {
+    /// Index of the flags word.
+    pub flags: usize,
+    /// Index of the child's stack pointer.
+    pub stack: usize,
+    /// Index of the address that gets the tid in the parent.
+    pub parent_tid: usize,
+    /// Index of the address of the tid word in the child.
+    pub child_tid: usize,
+    /// Index of the TLS argument.
+    pub tls: usize,
+}
+
+impl Abi {
+    /// The ABI of an audit architecture and a number; `None` for a foreign one.
+    pub fn from_audit(arch: u32, nr: u64) -> Option<Abi> {
+        match arch {
+            AUDIT_ARCH_X86_64 if nr & X32_SYSCALL_BIT != 0 => Some(Abi::X32),
+            AUDIT_ARCH_X86_64 => Some(Abi::X86_64),
+            AUDIT_ARCH_I386 => Some(Abi::I386),
+            _ => None,
+        }
+    }
+
+    /// The audit architecture (linux/audit.h).
+    pub fn audit_arch(self) -> u32 {
+        match self {
+            Abi::X86_64 | Abi::X32 => AUDIT_ARCH_X86_64,
+            Abi::I386 => AUDIT_ARCH_I386,
+        }
+    }
+
+    /// What `nr` means here, if it is a call that forktrace looks at.
+    pub fn call(self, nr: u64) -> Option<Call> {
+        NUMBERS
+            .iter()
+            .find(|(abi, number, _)| *abi == self && *number == nr)
+            .map(|(_, _, call)| *call)
+    }
+
+    /// The numbers of this ABI that forktrace looks at.
+    pub fn numbers(self) -> impl Iterator<Item = (u64, Call)> {
+        NUMBERS
+            .iter()
+            .filter(move |(abi, _, _)| *abi == self)
+            .map(|(_, number, call)| (*number, *call))
+    }
+
+    /// Bytes in a pointer, as in `argv`.
+    pub fn word(self) -> usize {
+        match self {
+            Abi::X86_64 => 8,
+            Abi::I386 | Abi::X32 => 4,
+        }
+    }
+
+    /// The order of `clone`'s arguments.
+    pub fn clone_order(self) -> CloneOrder {
+        match self {
+            Abi::X86_64 | Abi::X32 => CloneOrder {
+                flags: 0,
+                stack: 1,
+                parent_tid: 2,
+                child_tid: 3,
+                tls: 4,
+            },
+            Abi::I386 => CloneOrder {
+                flags: 0,
+                stack: 1,
+                parent_tid: 2,
+                tls: 3,
+                child_tid: 4,
+            },
+        }
+    }
+
+    /// The ABI of a creating call whose number was read from the registers at
+    /// a ptrace event stop. No number but clone3's creates under two ABIs
+    /// (i386's 56 to 58 and x86_64's 2, 120 and 190 don't), so the number
+    /// alone tells; for clone3 the answer is `None` and the caller must ask
+    /// for the architecture (`PTRACE_GET_SYSCALL_INFO` has it).
+    pub fn of_creating(nr: u64) -> Option<Abi> {
+        let mut found = NUMBERS
+            .iter()
+            .filter(|(_, number, call)| *number == nr && call.creates());
+        match (found.next(), found.next()) {
+            (Some((abi, _, _)), None) => Some(*abi),
+            _ => None,
+        }
+    }
+
+    /// Which exec call a number is, read at an exec event, where the ABI that
+    /// the caller had is gone. Here too no number is an exec under one ABI and
+    /// a different exec under another.
+    pub fn exec_call(nr: u64) -> Option<Call> {
+        NUMBERS
+            .iter()
+            .find(|(_, n, call)| *n == nr && matches!(call, Call::Execve | Call::Execveat))
+            .map(|(_, _, call)| *call)
+    }
+}
+
+/// One system call as it was entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Syscall {
+    /// The interface it came through.
+    pub abi: Abi,
+    /// The number, with the x32 bit where that is the ABI.
+    pub nr: u64,
+    /// The six argument registers in the ABI's order; zero-extended for i386.
+    pub args: [u64; 6],
+}
+
+impl Syscall {
+    /// What it is, if forktrace looks at it.
+    pub fn call(&self) -> Option<Call> {
+        self.abi.call(self.nr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_libc() {
+        for (nr, call) in [
+            (libc::SYS_clone, Call::Clone),
+            (libc::SYS_fork, Call::Fork),
+            (libc::SYS_vfork, Call::Vfork),
+            (libc::SYS_clone3, Call::Clone3),
+            (libc::SYS_execve, Call::Execve),
+            (libc::SYS_execveat, Call::Execveat),
+            (libc::SYS_unshare, Call::Unshare),
+            (libc::SYS_setns, Call::Setns),
+        ] {
+            assert_eq!(Abi::X86_64.call(nr as u64), Some(call));
+        }
+        assert_eq!(Abi::X86_64.call(2), None, "open is no fork");
+        assert_eq!(Abi::I386.call(2), Some(Call::Fork));
+    }
+
+    #[test]
+    fn a_creating_number_tells_its_abi_but_for_clone3() {
+        for (abi, nr, call) in NUMBERS {
+            if call.creates() && nr & !X32_SYSCALL_BIT != 435 {
+                assert_eq!(Abi::of_creating(*nr), Some(*abi));
+            }
+        }
+        assert_eq!(Abi::of_creating(435), None);
+        assert_eq!(Abi::of_creating(1), None);
+    }
+
+    #[test]
+    fn an_exec_number_is_one_call_under_every_abi() {
+        for (_, nr, call) in NUMBERS {
+            if matches!(call, Call::Execve | Call::Execveat) {
+                assert_eq!(Abi::exec_call(*nr), Some(*call));
+            }
+        }
+    }
+
+    #[test]
+    fn clone_arguments_are_a_permutation() {
+        for abi in [Abi::X86_64, Abi::I386, Abi::X32] {
+            let o = abi.clone_order();
+            let mut all = [o.flags, o.stack, o.parent_tid, o.child_tid, o.tls];
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3, 4]);
+        }
+    }
+}

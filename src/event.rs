@@ -1,0 +1,177 @@
+//! The vocabulary: what a source says and every view understands. Facts only;
+//! words and colours belong to the views.
+
+use std::time::Duration;
+
+use crate::clone::{Kind, Request};
+use crate::exec::ExecCall;
+use crate::ids::{Errno, Pid, Signal, Tid};
+
+/// Something that happened to a traced thread or process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When forktrace learned of it, since the start of tracing.
+    pub at: Duration,
+    /// The thread that it happened to.
+    pub tid: Tid,
+    /// The process of that thread.
+    pub tgid: Pid,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// Tracing starts; always the first event.
+    Start(Start),
+    /// A creating call, successful or not.
+    Create(Box<Create>),
+    /// An exec call, successful or not.
+    Exec(Box<Exec>),
+    /// The thread (and, for the last one, its process) is gone.
+    End(End),
+    /// The leader of a group gave its tid to another thread of the group,
+    /// which called exec: the leader itself is gone without an end of its own.
+    Superseded {
+        /// The thread that called exec, under its tid until then.
+        by: Tid,
+    },
+    /// Nothing more can be seen of the thread, though it runs on.
+    Lost(Lost),
+}
+
+/// How tracing works in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Where the tracees stop.
+    pub stops: Stops,
+    /// Whether descendants are followed.
+    pub follow: bool,
+}
+
+/// Where tracees are made to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stops {
+    /// At the calls of interest, picked by a seccomp filter.
+    Seccomp,
+    /// At ptrace events only: failed calls are not seen.
+    Event,
+    /// At every system call.
+    Syscall,
+}
+
+impl Stops {
+    /// The word for it on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stops::Seccomp => "seccomp",
+            Stops::Event => "event",
+            Stops::Syscall => "syscall",
+        }
+    }
+}
+
+/// A creating call and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    /// What was asked for.
+    pub request: Request,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a creating call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A child.
+    Created(Child),
+    /// An error; the restart codes count as such (see [`Errno::restart`]).
+    Failed(Errno),
+    /// The caller was killed in the call.
+    Unknown,
+}
+
+/// A child, just created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Child {
+    /// Its tid as forktrace sees it; `None` where only the call's return
+    /// value, in another pid namespace, tells that it exists.
+    pub tid: Option<Tid>,
+    /// What the call returned: the child's tid in the pid namespace of the
+    /// caller.
+    pub returned: i32,
+    /// Its tid in its own pid namespace.
+    pub own: i32,
+    /// Whether its own events follow.
+    pub followed: Followed,
+    /// What the kernel stored for CLONE_PARENT_SETTID, read back.
+    pub parent_tid: Option<i32>,
+    /// What the kernel stored for CLONE_PIDFD, read back.
+    pub pidfd: Option<i32>,
+}
+
+/// Whether a child's own events follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// Yes.
+    Yes,
+    /// No: the user didn't ask for it.
+    NotAsked,
+    /// No: CLONE_UNTRACED hides it from tracers.
+    Untraced,
+}
+
+impl Create {
+    /// The child, if there is one.
+    pub fn child(&self) -> Option<&Child> {
+        match &self.outcome {
+            Outcome::Created(child) => Some(child),
+            _ => None,
+        }
+    }
+
+    /// The process that the child belongs to, given that of the caller.
+    pub fn child_tgid(&self, caller: Pid) -> Option<Pid> {
+        let tid = self.child()?.tid?;
+        Some(match self.request.kind() {
+            Kind::Thread => caller,
+            _ => Pid::from(tid),
+        })
+    }
+}
+
+/// An exec call and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exec {
+    /// What was asked for.
+    pub call: ExecCall,
+    /// `Ok`, the error, or `None` if the caller was killed in the call.
+    pub result: Option<Result<(), Errno>>,
+    /// The tid that the caller goes on under, where it was not the leader of
+    /// its group: exec gives it the leader's.
+    pub continues_as: Option<Tid>,
+    /// The thread that waits in vfork for this exec, and goes on now.
+    pub releases: Option<Tid>,
+}
+
+/// The end of a thread or process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It exited, with this status (0 to 255).
+    Exited(i32),
+    /// A signal killed it.
+    Killed {
+        /// Which.
+        signal: Signal,
+        /// Whether a core was dumped.
+        core_dumped: bool,
+    },
+}
+
+/// Why a thread is no longer traced though it runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// forktrace let go of it.
+    Detached,
+}

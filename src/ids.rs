@@ -1,0 +1,213 @@
+//! The small numbers of the kernel, each in a type of its own, so that a tid
+//! can't be taken for a signal or an error number by mistake.
+
+use std::fmt;
+
+/// A process as user space sees it: a thread group id (tgid), in the pid
+/// namespace of the tracer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub i32);
+
+/// A thread id, in the pid namespace of the tracer. The leader of a thread
+/// group has the number of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tid(pub i32);
+
+/// A signal number. Real-time signals exist, so this is no closed enum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Signal(pub i32);
+
+/// An error number as a system call returned it (positive).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errno(pub i32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Tid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<Tid> for Pid {
+    /// The group that `tid` leads.
+    fn from(tid: Tid) -> Pid {
+        Pid(tid.0)
+    }
+}
+
+impl From<Pid> for Tid {
+    /// The leader of the group.
+    fn from(pid: Pid) -> Tid {
+        Tid(pid.0)
+    }
+}
+
+/// Names of signals 1 to 31 on x86 (signal(7)).
+const SIGNAL_NAMES: [&str; 31] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
+];
+
+/// The first real-time signal as the kernel counts (glibc keeps some for
+/// itself and starts higher).
+const KERNEL_SIGRTMIN: i32 = 32;
+/// The last signal.
+const KERNEL_SIGRTMAX: i32 = 64;
+
+impl Signal {
+    /// What a parent expects at a child's exit.
+    pub const CHLD: Signal = Signal(17);
+}
+
+impl fmt::Display for Signal {
+    /// The name as strace writes it: `SIGCHLD`, `SIGRT_2`, else the number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n @ 1..=31 => f.write_str(SIGNAL_NAMES[n as usize - 1]),
+            n @ KERNEL_SIGRTMIN..=KERNEL_SIGRTMAX => write!(f, "SIGRT_{}", n - KERNEL_SIGRTMIN),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+impl Errno {
+    /// EPERM: not permitted.
+    pub const EPERM: Errno = Errno(1);
+    /// ENOENT: no such file.
+    pub const ENOENT: Errno = Errno(2);
+    /// E2BIG: argument list, or structure, too big.
+    pub const E2BIG: Errno = Errno(7);
+    /// ENOEXEC: not an executable format.
+    pub const ENOEXEC: Errno = Errno(8);
+    /// EBADF: no such file descriptor.
+    pub const EBADF: Errno = Errno(9);
+    /// EAGAIN: a limit was reached.
+    pub const EAGAIN: Errno = Errno(11);
+    /// ENOMEM: out of memory.
+    pub const ENOMEM: Errno = Errno(12);
+    /// EACCES: permission denied by a file's mode.
+    pub const EACCES: Errno = Errno(13);
+    /// EFAULT: a bad address.
+    pub const EFAULT: Errno = Errno(14);
+    /// EEXIST: exists already.
+    pub const EEXIST: Errno = Errno(17);
+    /// EINVAL: invalid argument.
+    pub const EINVAL: Errno = Errno(22);
+    /// ENOSPC: no space, also: namespace limit.
+    pub const ENOSPC: Errno = Errno(28);
+    /// ENOSYS: no such system call.
+    pub const ENOSYS: Errno = Errno(38);
+    /// EUSERS: too many users, also: namespace nesting.
+    pub const EUSERS: Errno = Errno(87);
+
+    /// The restart codes, which only a tracer sees: the kernel repeats the
+    /// call, or turns the code into EINTR (include/linux/errno.h). As strace
+    /// writes them: name and what happens.
+    pub fn restart(self) -> Option<(&'static str, &'static str)> {
+        match self.0 {
+            512 => Some(("ERESTARTSYS", "To be restarted if SA_RESTART is set")),
+            513 => Some(("ERESTARTNOINTR", "To be restarted")),
+            514 => Some(("ERESTARTNOHAND", "To be restarted if no handler")),
+            516 => Some(("ERESTART_RESTARTBLOCK", "Interrupted by signal")),
+            _ => None,
+        }
+    }
+
+    /// The symbolic name (errno(3)), or `None` for a number without one.
+    pub fn name(self) -> Option<String> {
+        match nix::errno::Errno::from_raw(self.0) {
+            nix::errno::Errno::UnknownErrno => None,
+            known => Some(format!("{known:?}")),
+        }
+    }
+
+    /// The C library's sentence for it: "Resource temporarily unavailable".
+    pub fn text(self) -> String {
+        let full = std::io::Error::from_raw_os_error(self.0).to_string();
+        match full.rfind(" (os error") {
+            Some(end) => full[..end].to_owned(),
+            None => full,
+        }
+    }
+}
+
+impl fmt::Display for Errno {
+    /// As strace writes an error after `-1`: `EAGAIN (Resource temporarily unavailable)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} ({})", self.text()),
+            None => write!(f, "{} ({})", self.0, self.text()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_named_as_strace_names_them() {
+        for (number, name) in [
+            (1, "SIGHUP"),
+            (6, "SIGABRT"),
+            (17, "SIGCHLD"),
+            (29, "SIGIO"),
+            (31, "SIGSYS"),
+            (32, "SIGRT_0"),
+            (64, "SIGRT_32"),
+            (0, "0"),
+            (65, "65"),
+            (255, "255"),
+        ] {
+            assert_eq!(Signal(number).to_string(), name);
+        }
+    }
+
+    #[test]
+    fn errors_carry_name_and_sentence() {
+        assert_eq!(
+            Errno::EAGAIN.to_string(),
+            "EAGAIN (Resource temporarily unavailable)"
+        );
+        assert_eq!(
+            Errno::ENOSYS.to_string(),
+            "ENOSYS (Function not implemented)"
+        );
+        assert_eq!(Errno(9999).name(), None);
+        assert!(Errno(513).restart().is_some());
+    }
+}

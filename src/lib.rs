@@ -1,0 +1,162 @@
+//! forktrace: what a program creates, how, and what it shares.
+//!
+//! This is the map of the code. A *source* turns what the kernel does into
+//! [`Event`](event::Event)s; everything after it sees only events.
+//!
+//! ```text
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► views: text
+//! ```
+//!
+//! The way is one-directional: the tracer never prints, a view never traces.
+//!
+//! | room | holds |
+//! | --- | --- |
+//! | [`ids`] | `Pid`, `Tid`, `Signal`, `Errno`: no bare integer crosses a border |
+//! | [`abi`] | data: (architecture, number) to call; the argument order of clone |
+//! | [`memory`] | what a decoder may ask of a tracee's memory |
+//! | [`clone`] | flags, requests, kinds; decoding and words for creating calls; pure |
+//! | [`exec`] | the same for exec; pure |
+//! | [`event`] | the vocabulary between producers and consumers |
+//! | [`source`] | the trait that every producer implements, and its contract |
+//! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
+//! | [`view`] | one file per format, and what formats share |
+//! | [`config`], [`cli`] | what a run needs; how it is typed |
+//!
+//! Where it differs from the first plan, and why:
+//!
+//! - The machine takes a report *and a probe*: what has to be read of a tracee
+//!   depends on what the machine knows of it, and reading everything at each
+//!   stop would cost system calls that nobody needs. The probe is a trait, so
+//!   the machine stays as testable as if it were fed values.
+//! - `attach` does not exist yet, nor do the log, the tree and views other
+//!   than text.
+
+pub mod abi;
+pub mod cli;
+pub mod clone;
+pub mod config;
+pub mod event;
+pub mod exec;
+pub mod ids;
+pub mod memory;
+pub mod ptrace;
+pub mod source;
+pub mod view;
+
+use std::io;
+
+use anyhow::{Context, anyhow};
+
+use config::{Config, Destination, StopsChoice};
+use event::{End, Stops};
+use ptrace::spawn::LaunchError;
+use ptrace::{Launch, Tracer};
+use source::Source;
+use view::Sink;
+use view::output::Output;
+use view::text::{Format, TextView};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// How the program ended; `None` if forktrace left before it.
+    pub program: Option<End>,
+    /// Whether all of the trace was written.
+    pub trace: Trace,
+}
+
+/// What became of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// Written whole.
+    Complete,
+    /// Its reader went away; said by the exit status only.
+    ReaderGone,
+    /// It could not be written; said on standard error at the time.
+    Unwritable,
+}
+
+/// Runs forktrace: traces the command and writes the trace. `say` is told, a
+/// line each, what the user should know while it runs.
+///
+/// # Errors
+/// Where the program can't be started or tracing fails.
+pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
+    let output = open(&config.output).map_err(LaunchError::Refused)?;
+    let format = Format {
+        detail: config.detail,
+        palette: config.color.decide(output.is_terminal()),
+    };
+    let mut view = TextView::new(output, format);
+    let stops = config.stops.resolve(config.follow);
+    let mut tracer = Tracer::launch(Launch {
+        command: config.command.clone(),
+        stops,
+        may_fall_back: config.stops == StopsChoice::Auto,
+        follow: config.follow,
+        kill_on_exit: config.kill_on_exit,
+        string_limit: config.string_limit,
+    })?;
+    if tracer.stops() == Stops::Seccomp && ptrace::live::filtered_already() {
+        say(
+            "a seccomp filter is in force here already (a container's?): calls that it refuses \
+             are not seen; --stops=syscall sees them",
+        );
+    }
+    let mut trace = Trace::Complete;
+    loop {
+        for notice in tracer.take_notices() {
+            say(&notice);
+        }
+        let event = match tracer.next() {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            Err(error) => return Err(LaunchError::Refused(error)),
+        };
+        if trace != Trace::Complete {
+            continue;
+        }
+        if let Err(error) = view.event(&event) {
+            trace = lost(&error, config, say);
+            tracer.drain();
+        }
+    }
+    Ok(Finished {
+        program: tracer.program_end()?,
+        trace,
+    })
+}
+
+fn open(destination: &Destination) -> anyhow::Result<Output> {
+    match destination {
+        Destination::Stderr => Output::stderr().context("cannot write to standard error"),
+        Destination::Stdout => Output::stdout().context("cannot write to standard output"),
+        Destination::File(path) => Output::file(path)
+            .map_err(|error| anyhow!("cannot write to {}: {}", path.display(), plain(&error))),
+    }
+}
+
+/// The trace can't be written any more. The program runs on all the same.
+fn lost(error: &io::Error, config: &Config, say: &mut dyn FnMut(&str)) -> Trace {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Trace::ReaderGone;
+    }
+    let place = match &config.output {
+        Destination::Stderr => "standard error".to_owned(),
+        Destination::Stdout => "standard output".to_owned(),
+        Destination::File(path) => path.display().to_string(),
+    };
+    say(&format!(
+        "cannot write to {place}: {}; the trace ends here, the program runs on",
+        plain(error)
+    ));
+    Trace::Unwritable
+}
+
+/// An error's text without the number that Rust adds.
+fn plain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => ids::Errno(number).text(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,97 @@
+//! The program: parse, run, print an error once, end as the traced program
+//! ended.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use forktrace::cli::Cli;
+use forktrace::event::End;
+use forktrace::ptrace::spawn::LaunchError;
+use forktrace::{Finished, Trace, ptrace, run};
+
+/// forktrace itself failed.
+const FAILED: u8 = 1;
+/// The command can't be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// There is no such command.
+const NOT_FOUND: u8 = 127;
+/// The reader of the trace went away: what a shell says of a program that
+/// SIGPIPE killed.
+const READER_GONE: u8 = 128 + 13;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let config = match cli.into_config() {
+        Ok(config) => config,
+        Err(message) => {
+            say(&message);
+            return ExitCode::from(FAILED);
+        }
+    };
+    match run(&config, &mut say) {
+        Ok(finished) => end(finished),
+        Err(error) => {
+            let (error, code) = match error {
+                LaunchError::NotFound(error) => (error, NOT_FOUND),
+                LaunchError::NotExecutable(error) => (error, NOT_EXECUTABLE),
+                LaunchError::Refused(error) => (error, FAILED),
+            };
+            say(&format!("{error:#}"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Help and version go to stdout; a mistake is one line and what to do.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that went away has seen enough.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(FAILED);
+    }
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("bad usage");
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let details: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .collect();
+    let details = if details.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", details.join(" "))
+    };
+    say(&format!("{message}{details}; see forktrace --help"));
+    ExitCode::from(FAILED)
+}
+
+/// One line on standard error. If that is closed nobody can be told.
+fn say(message: &str) {
+    let _ = std::io::stderr().write_all(format!("forktrace: {message}\n").as_bytes());
+}
+
+/// Ends as the program did; a trace that is not whole doesn't end in success.
+fn end(finished: Finished) -> ExitCode {
+    let code = match finished.program {
+        Some(End::Killed { signal, .. }) => {
+            ptrace::sys::die_by(signal);
+            // Not killed: as a shell says it.
+            (128 + signal.0) as u8
+        }
+        Some(End::Exited(code)) => code as u8,
+        None => FAILED,
+    };
+    match (code, finished.trace) {
+        (0, Trace::ReaderGone) => ExitCode::from(READER_GONE),
+        (0, Trace::Unwritable) => ExitCode::from(FAILED),
+        _ => ExitCode::from(code),
+    }
+}

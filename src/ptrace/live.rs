@@ -1,0 +1,119 @@
+//! The probe of live tracees: ptrace, process_vm_readv and /proc.
+
+use super::machine::creating_abi;
+use super::probe::{Gone, Phase, Probe};
+use super::sys::{self, SyscallInfo};
+use super::task::Stopped;
+use crate::abi::{Abi, Syscall};
+use crate::ids::{Pid, Tid};
+use crate::memory::Memory;
+
+/// Asks the kernel.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Live;
+
+/// The address space of a live thread.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveMemory(Tid);
+
+impl Memory for LiveMemory {
+    fn read(&mut self, addr: u64, buf: &mut [u8]) -> usize {
+        sys::read_memory(self.0, &mut [(addr, buf)])
+    }
+
+    fn read_many(&mut self, places: &mut [(u64, &mut [u8])]) -> usize {
+        sys::read_memory(self.0, places)
+    }
+}
+
+fn from_info(info: &SyscallInfo) -> Option<Syscall> {
+    let [nr, args @ .., _] = info.words;
+    let abi = Abi::from_audit(info.arch, nr)?;
+    Some(Syscall { abi, nr, args })
+}
+
+impl Probe for Live {
+    fn event_message(&mut self, task: &Stopped) -> Result<u64, Gone> {
+        sys::event_message(task.tid()).map_err(|_| Gone)
+    }
+
+    fn phase(&mut self, task: &Stopped) -> Result<Phase, Gone> {
+        let info = sys::syscall_info(task.tid()).map_err(|_| Gone)?;
+        Ok(match info.op {
+            libc::PTRACE_SYSCALL_INFO_ENTRY | libc::PTRACE_SYSCALL_INFO_SECCOMP => {
+                Phase::Entry(from_info(&info))
+            }
+            libc::PTRACE_SYSCALL_INFO_EXIT => Phase::Exit(info.words[0] as i64),
+            _ => Phase::None,
+        })
+    }
+
+    fn creating_call(&mut self, task: &Stopped) -> Result<Syscall, Gone> {
+        let r = sys::registers(task.tid()).map_err(|_| Gone)?;
+        let arch = || sys::syscall_info(task.tid()).ok().map(|info| info.arch);
+        let abi = creating_abi(r.orig_rax, arch).ok_or(Gone)?;
+        let args = match abi {
+            Abi::X86_64 | Abi::X32 => [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
+            Abi::I386 => [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp].map(|v| v & 0xffff_ffff),
+        };
+        Ok(Syscall {
+            abi,
+            nr: r.orig_rax,
+            args,
+        })
+    }
+
+    fn new_image(&mut self, task: &Stopped) -> Result<(u64, u64, Abi), Gone> {
+        /// The code segment of 32-bit programs (arch/x86/include/asm/segment.h).
+        const USER32_CS: u64 = 0x23;
+        let r = sys::registers(task.tid()).map_err(|_| Gone)?;
+        let abi = if r.cs == USER32_CS {
+            Abi::I386
+        } else {
+            Abi::X86_64
+        };
+        Ok((r.orig_rax, r.rsp, abi))
+    }
+
+    fn memory(&mut self, task: &Stopped) -> impl Memory {
+        LiveMemory(task.tid())
+    }
+
+    fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>> {
+        let status = status_of(tid)?;
+        let tids = field(&status, "NSpid")?;
+        tids.split_ascii_whitespace()
+            .map(|word| word.parse().ok())
+            .collect()
+    }
+
+    fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
+        let status = status_of(tid)?;
+        if field(&status, "State")?.starts_with(['Z', 'X']) {
+            return None;
+        }
+        let number = |name| field(&status, name)?.parse().ok();
+        Some((Pid(number("Tgid")?), Pid(number("PPid")?)))
+    }
+}
+
+fn status_of(tid: Tid) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{tid}/status")).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+/// Whether forktrace itself runs under a seccomp filter, which its children
+/// inherit: where that one refuses a call, ours is not asked.
+pub fn filtered_already() -> bool {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| field(&status, "Seccomp").map(|mode| mode == "2"))
+        .unwrap_or(false)
+}

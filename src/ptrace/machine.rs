@@ -1,0 +1,699 @@
+//! The heart of the tracer, and pure: one stop (or end) in; events and
+//! decisions how stopped tracees go on out. It never calls the kernel: what
+//! it needs to know of a tracee it asks of a [`Probe`]. Races are therefore
+//! unit tests that permute stops.
+//!
+//! The stops that matter, by mode (`P` the parent, `C` its child):
+//!
+//! | mode | a creation | a failed call |
+//! | --- | --- | --- |
+//! | event | P: created; C: first stop | not seen |
+//! | seccomp | P: seccomp; P: created; C: first stop | P: seccomp; P: exit |
+//! | syscall | P: entry; P: created; C: first stop; P: exit | P: entry; P: exit |
+//!
+//! C's first stop may come before P's. Then C is *held*, stopped, until P's
+//! event names it. If P is killed before its event, no event comes: see
+//! [`Machine::overdue`].
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::probe::{Gone, Phase, Probe};
+use super::task::{Cause, Resume, Stopped};
+use crate::abi::{Abi, Call, Syscall};
+use crate::clone::{self, CloneFlags, Kind, Request};
+use crate::event::{
+    Child, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
+};
+use crate::exec::{self, ExecCall};
+use crate::ids::{Errno, Pid, Tid};
+use crate::memory::read_u32;
+
+/// One thing that `waitpid` reported.
+#[derive(Debug)]
+pub enum Input {
+    /// A tracee stopped.
+    Stop(Stopped, Cause),
+    /// A thread is gone.
+    End(Tid, End),
+}
+
+/// What follows from it: events in order, and how stopped tracees go on.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be told before any of `resume` is carried out.
+    pub events: VecDeque<Event>,
+    /// To be carried out, in order.
+    pub resume: Vec<(Stopped, Resume)>,
+}
+
+/// How to trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Where tracees stop.
+    pub stops: Stops,
+    /// Whether descendants are followed.
+    pub follow: bool,
+    /// The most bytes of a string, and elements of an array, that are read.
+    pub string_limit: usize,
+}
+
+/// What a traced thread is doing, as far as the next stop depends on it.
+#[derive(Debug)]
+enum Doing {
+    Nothing,
+    Creating(Box<Request>),
+    Executing(Box<ExecCall>),
+}
+
+/// A traced thread.
+#[derive(Debug)]
+struct Task {
+    tgid: Pid,
+    doing: Doing,
+    /// Named by its parent's event, but not yet seen in its own first stop.
+    expected: bool,
+    /// The thread that waits in vfork for this one's exec or exit.
+    vfork_parent: Option<Tid>,
+    /// How many pid namespaces below the tracer's its own is.
+    ns_level: u8,
+    /// Whether it called unshare or setns, so that its children may be born
+    /// in another pid namespace than its own.
+    ns_moved: bool,
+    /// Still forktrace's own code on the way to the program's exec: nothing
+    /// of it is told.
+    launching: bool,
+}
+
+/// A thread that was reported before its creation was.
+#[derive(Debug)]
+enum Held {
+    Stopped(Stopped, Cause),
+    Dead(End),
+}
+
+/// A task that ended, perhaps inside a creating call whose event can no
+/// longer come.
+#[derive(Debug)]
+struct Former {
+    tid: Tid,
+    tgid: Pid,
+    ns_level: u8,
+    /// Whether it was in a creating call, as far as the mode shows it.
+    creating: bool,
+}
+
+/// How many ended tasks are remembered for [`Machine::overdue`].
+const FORMER_MAX: usize = 64;
+
+/// The state of all traced threads.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    tasks: HashMap<Tid, Task>,
+    held: HashMap<Tid, Held>,
+    former: VecDeque<Former>,
+    draining: bool,
+    now: Duration,
+}
+
+impl Machine {
+    /// A machine that traces nothing yet. `output` gets the first event.
+    pub fn new(settings: Settings, output: &mut Output) -> Machine {
+        let machine = Machine {
+            settings,
+            tasks: HashMap::new(),
+            held: HashMap::new(),
+            former: VecDeque::new(),
+            draining: false,
+            now: Duration::ZERO,
+        };
+        machine.tell(
+            output,
+            Tid(0),
+            Pid(0),
+            EventKind::Start(Start {
+                stops: settings.stops,
+                follow: settings.follow,
+            }),
+        );
+        machine
+    }
+
+    /// Adds the thread that will exec the program to trace.
+    pub fn launch(&mut self, tid: Tid) {
+        self.tasks.insert(
+            tid,
+            Task {
+                launching: true,
+                ..Task::new(Pid::from(tid), 0)
+            },
+        );
+    }
+
+    /// Whether there is nothing left that could stop or end.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && !self.has_held()
+    }
+
+    /// Whether a stopped thread waits for its creation to be reported.
+    pub fn has_held(&self) -> bool {
+        self.held
+            .values()
+            .any(|held| matches!(held, Held::Stopped(..)))
+    }
+
+    /// The threads that are traced.
+    pub fn tids(&self) -> impl Iterator<Item = Tid> {
+        self.tasks.keys().copied()
+    }
+
+    /// Lets go of every tracee at its next stop, where no filter forbids it;
+    /// for when nobody reads the events any more.
+    pub fn drain(&mut self) {
+        self.draining = self.settings.stops != Stops::Seccomp;
+    }
+
+    /// Takes one report.
+    pub fn step<P: Probe>(
+        &mut self,
+        now: Duration,
+        input: Input,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        self.now = now;
+        match input {
+            Input::End(tid, end) => self.ended(tid, end, probe, output),
+            Input::Stop(task, cause) => self.stopped(task, cause, probe, output),
+        }
+    }
+
+    fn tell(&self, output: &mut Output, tid: Tid, tgid: Pid, kind: EventKind) {
+        output.events.push_back(Event {
+            at: self.now,
+            tid,
+            tgid,
+            kind,
+        });
+    }
+
+    fn stopped<P: Probe>(
+        &mut self,
+        stopped: Stopped,
+        cause: Cause,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let tid = stopped.tid();
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            self.held.insert(tid, Held::Stopped(stopped, cause));
+            return;
+        };
+        if std::mem::take(&mut task.expected) {
+            self.first_stop(stopped, cause, output);
+            return;
+        }
+        match cause {
+            Cause::Seccomp | Cause::Syscall => {
+                match probe.phase(&stopped) {
+                    Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe),
+                    Ok(Phase::Exit(value)) => self.left(tid, value, output),
+                    Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
+                }
+                self.go_on(stopped, cause, output);
+            }
+            Cause::Created => self.created(stopped, probe, output),
+            Cause::Exec => self.execed(stopped, probe, output),
+            Cause::Trap | Cause::Group(_) | Cause::Signal(_) | Cause::Other => {
+                self.go_on(stopped, cause, output);
+            }
+        }
+    }
+
+    /// Resumes a tracee in the way that its mode, its state and the cause of
+    /// its stop ask for.
+    fn go_on(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
+        let signal = match cause {
+            Cause::Signal(signal) => Some(signal),
+            _ => None,
+        };
+        if self.draining {
+            self.tasks.remove(&stopped.tid());
+            output.resume.push((stopped, Resume::Detach(signal)));
+            return;
+        }
+        let resume = match (cause, self.settings.stops) {
+            (Cause::Group(_), _) => Resume::Listen,
+            (_, Stops::Syscall) => Resume::Syscall(signal),
+            (_, Stops::Event) => Resume::Cont(signal),
+            // After the filter's stop of a call that may fail, its exit has to
+            // be seen; a success is seen by its event, and costs no exit stop.
+            (_, Stops::Seccomp) => match self.tasks.get(&stopped.tid()).map(|t| &t.doing) {
+                Some(Doing::Creating(_) | Doing::Executing(_)) => Resume::Syscall(signal),
+                _ => Resume::Cont(signal),
+            },
+        };
+        output.resume.push((stopped, resume));
+    }
+
+    /// A call is entered.
+    fn entered<P: Probe>(&mut self, stopped: &Stopped, syscall: Syscall, probe: &mut P) {
+        let limit = self.settings.string_limit;
+        let Some(task) = self.tasks.get_mut(&stopped.tid()) else {
+            return;
+        };
+        task.doing = match syscall.call() {
+            None => Doing::Nothing,
+            Some(Call::Fork | Call::Vfork | Call::Clone | Call::Clone3) => {
+                let mut memory = probe.memory(stopped);
+                clone::decode(syscall, &mut memory, limit)
+                    .map_or(Doing::Nothing, |r| Doing::Creating(Box::new(r)))
+            }
+            Some(Call::Execve | Call::Execveat) => {
+                let mut memory = probe.memory(stopped);
+                exec::decode(syscall, &mut memory, limit)
+                    .map_or(Doing::Nothing, |e| Doing::Executing(Box::new(e)))
+            }
+            Some(Call::Unshare | Call::Setns) => {
+                task.ns_moved = true;
+                Doing::Nothing
+            }
+        };
+    }
+
+    /// A call is left, with no event before: it failed, or its child is hidden
+    /// from tracers. The exit after an event finds nothing to do.
+    fn left(&mut self, tid: Tid, value: i64, output: &mut Output) {
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            return;
+        };
+        let (tgid, launching, level) = (task.tgid, task.launching, task.ns_level);
+        let error = (value < 0).then(|| Errno(value.unsigned_abs() as i32));
+        match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Nothing => {}
+            Doing::Creating(request) => {
+                let outcome = match error {
+                    Some(errno) => Outcome::Failed(errno),
+                    None => Outcome::Created(Child {
+                        tid: (level == 0).then_some(Tid(value as i32)),
+                        returned: value as i32,
+                        own: value as i32,
+                        followed: Followed::Untraced,
+                        parent_tid: None,
+                        pidfd: None,
+                    }),
+                };
+                self.tell_create(output, tid, tgid, *request, outcome);
+            }
+            Doing::Executing(call) => {
+                // Success raises an event; an exit without one is a failure
+                // (or EXECVE_CHECK, which succeeds and changes nothing).
+                if !launching {
+                    let exec = Exec {
+                        call: *call,
+                        result: Some(error.map_or(Ok(()), Err)),
+                        continues_as: None,
+                        releases: None,
+                    };
+                    self.tell(output, tid, tgid, EventKind::Exec(Box::new(exec)));
+                }
+            }
+        }
+    }
+
+    fn tell_create(
+        &self,
+        output: &mut Output,
+        tid: Tid,
+        tgid: Pid,
+        request: Request,
+        outcome: Outcome,
+    ) {
+        self.tell(
+            output,
+            tid,
+            tgid,
+            EventKind::Create(Box::new(Create { request, outcome })),
+        );
+    }
+
+    /// The parent's event: a child exists.
+    fn created<P: Probe>(&mut self, stopped: Stopped, probe: &mut P, output: &mut Output) {
+        let tid = stopped.tid();
+        let limit = self.settings.string_limit;
+        if self.draining {
+            // The child is let go at its first stop.
+            if let Ok(child) = probe.event_message(&stopped) {
+                let child = Tid(child as i32);
+                self.tasks.insert(
+                    child,
+                    Task {
+                        expected: true,
+                        ..Task::new(Pid::from(child), 0)
+                    },
+                );
+                self.join(child, probe, output);
+            }
+            self.go_on(stopped, Cause::Created, output);
+            return;
+        }
+        let child = probe.event_message(&stopped).map(|m| Tid(m as i32));
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            return;
+        };
+        let Ok(child) = child else {
+            // Killed in its event stop. Whatever is known of the call stays,
+            // and its child will be overdue.
+            self.go_on(stopped, Cause::Created, output);
+            return;
+        };
+        let request = match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Creating(request) => Some(*request),
+            _ => probe.creating_call(&stopped).ok().and_then(|syscall| {
+                let mut memory = probe.memory(&stopped);
+                clone::decode(syscall, &mut memory, limit)
+            }),
+        };
+        if let Some(request) = request {
+            let read_back = |addr: Option<u64>, probe: &mut P| {
+                addr.and_then(|addr| read_u32(&mut probe.memory(&stopped), addr))
+                    .map(|word| word as i32)
+            };
+            let parent_tid = read_back(request.parent_tid(), probe);
+            let pidfd = read_back(request.pidfd(), probe);
+            self.born(tid, child, request, parent_tid, pidfd, probe, output);
+            self.join(child, probe, output);
+        }
+        self.go_on(stopped, Cause::Created, output);
+    }
+
+    /// Tells a creation and adds the child as expected.
+    #[allow(clippy::too_many_arguments)]
+    fn born<P: Probe>(
+        &mut self,
+        tid: Tid,
+        child: Tid,
+        request: Request,
+        parent_tid: Option<i32>,
+        pidfd: Option<i32>,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let (tgid, level, moved) = match self.tasks.get(&tid) {
+            Some(task) => (task.tgid, task.ns_level, task.ns_moved),
+            None => match self.former.iter().rev().find(|f| f.tid == tid) {
+                Some(former) => (former.tgid, former.ns_level, false),
+                None => (Pid::from(tid), 0, false),
+            },
+        };
+        let kind = request.kind();
+        // Looking into /proc costs as much as a stop: only where the child's
+        // number may differ from one namespace to another. Without stops at
+        // unshare and setns any process may be the first of a new one.
+        let elsewhere = level > 0
+            || moved
+            || request.flags().has(CloneFlags::NEWPID)
+            || (self.settings.stops == Stops::Event && kind != Kind::Thread);
+        let tids = if elsewhere {
+            probe.ns_tids(child).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let followed = if self.settings.follow {
+            Followed::Yes
+        } else {
+            Followed::NotAsked
+        };
+        let outcome = Outcome::Created(Child {
+            tid: Some(child),
+            returned: tids.get(usize::from(level)).copied().unwrap_or(child.0),
+            own: tids.last().copied().unwrap_or(child.0),
+            followed,
+            parent_tid,
+            pidfd,
+        });
+        self.tell_create(output, tid, tgid, request, outcome);
+        let child_tgid = match kind {
+            Kind::Thread => tgid,
+            _ => Pid::from(child),
+        };
+        let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
+        self.tasks.insert(
+            child,
+            Task {
+                expected: true,
+                vfork_parent: (kind == Kind::Vfork).then_some(tid),
+                ns_moved: moved && child_level == level,
+                ..Task::new(child_tgid, child_level)
+            },
+        );
+    }
+
+    /// Takes up a child that was held until its creation was told.
+    fn join<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
+        match self.held.remove(&child) {
+            None => {}
+            Some(Held::Stopped(stopped, cause)) => {
+                if let Some(task) = self.tasks.get_mut(&child) {
+                    task.expected = false;
+                }
+                self.first_stop(stopped, cause, output);
+            }
+            // A tid that died unnamed (its parent was killed as well) may have
+            // been given to another thread since: then this one is alive.
+            Some(Held::Dead(end)) => {
+                if probe.family(child).is_none() {
+                    self.ended(child, end, probe, output);
+                }
+            }
+        }
+    }
+
+    /// The first stop of a child whose creation was told.
+    fn first_stop(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
+        if self.settings.follow {
+            self.go_on(stopped, cause, output);
+        } else {
+            self.tasks.remove(&stopped.tid());
+            let signal = match cause {
+                Cause::Signal(signal) => Some(signal),
+                _ => None,
+            };
+            output.resume.push((stopped, Resume::Detach(signal)));
+        }
+    }
+
+    /// A new program is in place.
+    fn execed<P: Probe>(&mut self, stopped: Stopped, probe: &mut P, output: &mut Output) {
+        let tid = stopped.tid();
+        let limit = self.settings.string_limit;
+        // Another thread than the leader called exec: it has the leader's tid
+        // now, and the leader is gone without an end.
+        let former = match probe.event_message(&stopped) {
+            Ok(message) => Tid(message as i32),
+            Err(Gone) => tid,
+        };
+        if former != tid {
+            if let Some(caller) = self.tasks.remove(&former) {
+                if let Some(leader) = self.tasks.insert(tid, caller) {
+                    self.tell(
+                        output,
+                        tid,
+                        leader.tgid,
+                        EventKind::Superseded { by: former },
+                    );
+                }
+            }
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            return;
+        };
+        task.launching = false;
+        let releases = task.vfork_parent.take();
+        let tgid = task.tgid;
+        let call = match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Executing(call) => Some(*call),
+            _ => probe.new_image(&stopped).ok().map(|(nr, sp, abi)| {
+                let mut memory = probe.memory(&stopped);
+                exec::decode_image(nr, sp, abi, &mut memory, limit)
+            }),
+        };
+        if let Some(call) = call {
+            let exec = Exec {
+                call,
+                result: Some(Ok(())),
+                continues_as: (former != tid).then_some(tid),
+                releases,
+            };
+            self.tell(output, former, tgid, EventKind::Exec(Box::new(exec)));
+        }
+        self.go_on(stopped, Cause::Exec, output);
+    }
+
+    /// A thread is gone.
+    fn ended<P: Probe>(&mut self, tid: Tid, end: End, probe: &mut P, output: &mut Output) {
+        let Some(task) = self.tasks.remove(&tid) else {
+            // Not known yet; or a child of ours that runs untraced.
+            if self.settings.follow {
+                self.held.insert(tid, Held::Dead(end));
+            }
+            return;
+        };
+        if task.launching || self.draining {
+            return;
+        }
+        if self.former.len() == FORMER_MAX {
+            self.former.pop_front();
+        }
+        self.former.push_back(Former {
+            tid,
+            tgid: task.tgid,
+            ns_level: task.ns_level,
+            creating: matches!(task.doing, Doing::Creating(_)),
+        });
+        match task.doing {
+            Doing::Nothing => {}
+            Doing::Creating(request) => match self.child_of(&request.syscall, task.tgid, probe) {
+                Some(child) => self.adopt(tid, child, probe, output),
+                None => self.tell_create(output, tid, task.tgid, *request, Outcome::Unknown),
+            },
+            Doing::Executing(call) => {
+                let exec = Exec {
+                    call: *call,
+                    result: None,
+                    continues_as: None,
+                    releases: None,
+                };
+                self.tell(output, tid, task.tgid, EventKind::Exec(Box::new(exec)));
+            }
+        }
+        self.tell(output, tid, task.tgid, EventKind::End(end));
+    }
+
+    /// The held child that a call made whose caller, of the group `tgid`, was
+    /// killed before its event: a child's registers are a copy of its parent's.
+    fn child_of<P: Probe>(&self, call: &Syscall, tgid: Pid, probe: &mut P) -> Option<Tid> {
+        self.held.iter().find_map(|(child, held)| {
+            let Held::Stopped(stopped, _) = held else {
+                return None;
+            };
+            let same = probe.creating_call(stopped) == Ok(*call);
+            let named_by_other = self.namers(*child, probe).is_some_and(|pid| pid != tgid);
+            (same && !named_by_other).then_some(*child)
+        })
+    }
+
+    /// The process, if it lives, whose event may still name a held child: its
+    /// own for a thread, its parent for a process.
+    fn namers<P: Probe>(&self, child: Tid, probe: &mut P) -> Option<Pid> {
+        let (tgid, parent) = probe.family(child)?;
+        let namer = if tgid == Pid::from(child) {
+            parent
+        } else {
+            tgid
+        };
+        self.tasks
+            .values()
+            .any(|task| {
+                task.tgid == namer
+                    && (self.settings.stops == Stops::Event
+                        || matches!(task.doing, Doing::Creating(_)))
+            })
+            .then_some(namer)
+    }
+
+    /// Looks after children that are held and whose parent's event does not
+    /// come: a parent that is killed inside its call, after the child exists,
+    /// reports nothing. To be called when nothing was reported for a while;
+    /// `patient` says that it was not a long while yet, so that a child whose
+    /// process or parent lives can still be named.
+    pub fn overdue<P: Probe>(
+        &mut self,
+        now: Duration,
+        patient: bool,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        self.now = now;
+        let mut waiting: Vec<Tid> = self
+            .held
+            .iter()
+            .filter(|(_, held)| matches!(held, Held::Stopped(..)))
+            .map(|(tid, _)| *tid)
+            .collect();
+        waiting.sort_unstable();
+        for child in waiting {
+            if patient && self.namers(child, probe).is_some() {
+                continue;
+            }
+            let group = probe.family(child).map(|(tgid, _)| tgid);
+            let latest = |pick: &dyn Fn(&Former) -> bool| {
+                self.former.iter().rev().find(|f| pick(f)).map(|f| f.tid)
+            };
+            let parent = latest(&|f| Some(f.tgid) == group && f.tid != child)
+                .or_else(|| latest(&|f| f.creating))
+                .or_else(|| latest(&|f| f.tid != child));
+            if let Some(parent) = parent {
+                self.adopt(parent, child, probe, output);
+            }
+        }
+    }
+
+    /// Tells the creation of a held child in the name of a parent that is gone
+    /// before it could, and lets the child run.
+    fn adopt<P: Probe>(&mut self, parent: Tid, child: Tid, probe: &mut P, output: &mut Output) {
+        let limit = self.settings.string_limit;
+        let Some(Held::Stopped(stopped, cause)) = self.held.remove(&child) else {
+            return;
+        };
+        let request = probe.creating_call(&stopped).ok().and_then(|syscall| {
+            let mut memory = probe.memory(&stopped);
+            clone::decode(syscall, &mut memory, limit)
+        });
+        if let Some(request) = request {
+            self.born(parent, child, request, None, None, probe, output);
+        } else {
+            // Killed as well: its end will tell.
+            let task = Task {
+                expected: true,
+                ..Task::new(Pid::from(child), 0)
+            };
+            self.tasks.insert(child, task);
+        }
+        self.held.insert(child, Held::Stopped(stopped, cause));
+        self.join(child, probe, output);
+    }
+
+    /// Forgets everything, telling that the threads left are not followed any
+    /// more.
+    pub fn let_go(&mut self, output: &mut Output) {
+        let mut left: Vec<(Tid, Pid)> = self.tasks.drain().map(|(t, k)| (t, k.tgid)).collect();
+        left.sort_unstable();
+        self.held.clear();
+        for (tid, tgid) in left {
+            self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
+        }
+    }
+}
+
+impl Task {
+    fn new(tgid: Pid, ns_level: u8) -> Task {
+        Task {
+            tgid,
+            doing: Doing::Nothing,
+            expected: false,
+            vfork_parent: None,
+            ns_level,
+            ns_moved: false,
+            launching: false,
+        }
+    }
+}
+
+/// Decides the ABI of a creating call read from registers.
+///
+/// `arch` is asked for only where the number doesn't tell.
+pub fn creating_abi(nr: u64, arch: impl FnOnce() -> Option<u32>) -> Option<Abi> {
+    Abi::of_creating(nr).or_else(|| Abi::from_audit(arch()?, nr))
+}

@@ -1,0 +1,66 @@
+//! What the machine may ask about a stopped tracee. A trait, so that the
+//! machine can be tested with stops and answers that a test makes up.
+
+use super::task::Stopped;
+use crate::abi::{Abi, Syscall};
+use crate::ids::{Pid, Tid};
+use crate::memory::Memory;
+
+/// The tracee is gone (ESRCH): killed while it was stopped. Its end will be
+/// reported in its own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// Where a tracee stands with regard to a system call
+/// (`PTRACE_GET_SYSCALL_INFO`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// At its entry, or at a seccomp stop: the call. `None` if it came through
+    /// an ABI that is not known.
+    Entry(Option<Syscall>),
+    /// At its exit: the return value.
+    Exit(i64),
+    /// Neither.
+    None,
+}
+
+/// Questions about a stopped tracee, answered on demand: an answer that
+/// nobody needs costs nothing.
+pub trait Probe {
+    /// `PTRACE_GETEVENTMSG`.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn event_message(&mut self, task: &Stopped) -> Result<u64, Gone>;
+
+    /// `PTRACE_GET_SYSCALL_INFO` at a syscall or seccomp stop.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn phase(&mut self, task: &Stopped) -> Result<Phase, Gone>;
+
+    /// The creating call that the tracee is in (or, at its first stop, that
+    /// made it), from its registers.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn creating_call(&mut self, task: &Stopped) -> Result<Syscall, Gone>;
+
+    /// After an exec: the number of the call, the stack pointer, and the ABI
+    /// of the new program.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn new_image(&mut self, task: &Stopped) -> Result<(u64, u64, Abi), Gone>;
+
+    /// The tracee's memory.
+    fn memory(&mut self, task: &Stopped) -> impl Memory;
+
+    /// The thread's tid in each pid namespace from the tracer's down to its
+    /// own (`NSpid` in `/proc/TID/status`); `None` if it is gone.
+    fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>>;
+
+    /// The thread's group and that group's parent (`Tgid` and `PPid` in
+    /// `/proc/TID/status`); `None` if it is gone.
+    fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)>;
+}

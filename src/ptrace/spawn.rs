@@ -1,0 +1,176 @@
+//! Finding and starting the program, untouched by the way it is started:
+//! seized before its exec, with the signals, streams and descriptors that it
+//! would have without forktrace.
+
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use nix::unistd::{AccessFlags, access};
+
+use super::filter;
+use super::sys::{self, Inherited, Plan, Waiting};
+use crate::event::Stops;
+use crate::ids::Errno;
+
+/// Why a program can't be launched.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// There is no such program: exit status 127.
+    NotFound(anyhow::Error),
+    /// It can't be executed: exit status 126.
+    NotExecutable(anyhow::Error),
+    /// Tracing can't start: exit status 1.
+    Refused(anyhow::Error),
+}
+
+/// The search path where PATH is not set (execvp(3)).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Finds a command as execvp(3) does: a name with a slash is a path, any
+/// other is looked for in PATH.
+///
+/// # Errors
+/// `NotFound` or `NotExecutable`, with a message.
+pub fn find(command: &OsStr) -> Result<PathBuf, LaunchError> {
+    let shown = command.to_string_lossy();
+    if command.as_bytes().contains(&b'/') {
+        return Ok(PathBuf::from(command));
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| OsString::from(DEFAULT_PATH));
+    let mut denied = None;
+    for dir in path.as_bytes().split(|byte| *byte == b':') {
+        let dir = if dir.is_empty() { b"." } else { dir };
+        let candidate = Path::new(OsStr::from_bytes(dir)).join(command);
+        if !candidate.is_file() || command.is_empty() {
+            continue;
+        }
+        match access(&candidate, AccessFlags::X_OK) {
+            Ok(()) => return Ok(candidate),
+            Err(_) => denied = Some(candidate),
+        }
+    }
+    match denied {
+        Some(file) => Err(LaunchError::NotExecutable(anyhow!(
+            "cannot execute {}: Permission denied; is it meant to be a program (chmod +x)?",
+            file.display()
+        ))),
+        None => Err(LaunchError::NotFound(anyhow!(
+            "cannot find the command '{shown}': check its name and PATH"
+        ))),
+    }
+}
+
+/// A program that exists but could not be executed.
+pub fn exec_failed(path: &Path, errno: Errno) -> LaunchError {
+    let path = path.display();
+    match errno {
+        Errno::ENOENT if Path::new(&path.to_string()).exists() => LaunchError::NotFound(anyhow!(
+            "cannot execute {path}: its interpreter (the #! line, or the loader) does not exist"
+        )),
+        Errno::ENOENT => {
+            LaunchError::NotFound(anyhow!("cannot find {path}: No such file or directory"))
+        }
+        _ => LaunchError::NotExecutable(anyhow!("cannot execute {path}: {}", errno.text())),
+    }
+}
+
+/// A program that is seized and stopped, or will stop at once, before exec.
+pub struct Launched {
+    /// The child that will be the program.
+    pub waiting: Waiting,
+    /// Where it will stop: not what was asked for if that was refused and
+    /// `may_fall_back`.
+    pub stops: Stops,
+    /// Something that the user should know, one line.
+    pub notice: Option<String>,
+}
+
+/// Forks the program's process, with a filter where `stops` needs one, and
+/// seizes it with the options for `stops` and `options`.
+///
+/// # Errors
+/// Where the kernel refuses the filter (unless `may_fall_back`: then stops at
+/// every system call take its place) or tracing.
+pub fn launch(
+    path: &Path,
+    command: &[OsString],
+    inherited: &Inherited,
+    stops: Stops,
+    may_fall_back: bool,
+    kill_on_exit: bool,
+) -> anyhow::Result<Launched> {
+    let string = |s: OsString| CString::new(s.into_vec()).context("the command holds a NUL byte");
+    let mut plan = Plan {
+        path: string(path.as_os_str().to_owned())?,
+        argv: command
+            .iter()
+            .cloned()
+            .map(string)
+            .collect::<anyhow::Result<_>>()?,
+        filter: (stops == Stops::Seccomp).then(filter::program),
+        inherited,
+    };
+    let mut stops = stops;
+    let mut notice = None;
+    let mut waiting = sys::fork_waiting(&plan).context("cannot fork")?;
+    if waiting.filter_errno != Errno(0) {
+        let refused = waiting.filter_errno;
+        let tid = waiting.tid;
+        drop(waiting);
+        sys::reap(tid);
+        if !may_fall_back {
+            bail!(
+                "the kernel refuses the seccomp filter: {refused}; use --stops=event or --stops=syscall"
+            );
+        }
+        notice = Some(format!(
+            "the kernel refuses the seccomp filter: {refused}; using --stops=syscall, which is slower"
+        ));
+        stops = Stops::Syscall;
+        plan.filter = None;
+        waiting = sys::fork_waiting(&plan).context("cannot fork")?;
+    }
+    let tid = waiting.tid;
+    let options = options(stops, kill_on_exit);
+    if let Err(errno) = sys::seize(tid, options).and_then(|()| sys::interrupt(tid)) {
+        drop(waiting);
+        sys::reap(tid);
+        bail!("cannot trace: {errno}{}", refusal_hint(errno));
+    }
+    Ok(Launched {
+        waiting,
+        stops,
+        notice,
+    })
+}
+
+fn options(stops: Stops, kill_on_exit: bool) -> i32 {
+    let mut options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC;
+    if stops == Stops::Seccomp {
+        // Without a tracer the filtered calls would fail with ENOSYS for ever:
+        // a clear end is the better one.
+        options |= libc::PTRACE_O_TRACESECCOMP | libc::PTRACE_O_EXITKILL;
+    }
+    if kill_on_exit {
+        options |= libc::PTRACE_O_EXITKILL;
+    }
+    options
+}
+
+fn refusal_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => {
+            "; ptrace is forbidden here: in a container allow it (docker run --cap-add=SYS_PTRACE), \
+             and see /proc/sys/kernel/yama/ptrace_scope"
+        }
+        Errno::ENOSYS => "; this kernel or sandbox has no ptrace",
+        _ => "",
+    }
+}

@@ -1,0 +1,616 @@
+//! The border to the kernel: every system call that tracing needs, and the
+//! only `unsafe` of the project. Nothing here decides anything.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use super::task::{Resume, Stopped};
+use crate::ids::{Errno, Signal, Tid};
+
+/// The error number of the last failed call.
+fn last_errno() -> Errno {
+    Errno(io::Error::last_os_error().raw_os_error().unwrap_or(0))
+}
+
+fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result == -1 {
+        Err(last_errno())
+    } else {
+        Ok(result)
+    }
+}
+
+/// ptrace(2) with integers for address and data.
+fn ptrace(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
+    // SAFETY: only called with requests that take numbers, or for which the
+    // callers below pass pointers to live buffers of the size given.
+    let result = unsafe { libc::ptrace(request, tid.0, addr as *mut c_void, data as *mut c_void) };
+    check(result).map(drop)
+}
+
+/// Starts to trace a thread without stopping it.
+///
+/// # Errors
+/// EPERM where tracing is not permitted, ESRCH if it is gone.
+pub fn seize(tid: Tid, options: c_int) -> Result<(), Errno> {
+    ptrace(libc::PTRACE_SEIZE, tid, 0, options as usize)
+}
+
+/// Makes a seized tracee stop.
+///
+/// # Errors
+/// ESRCH if it is gone.
+pub fn interrupt(tid: Tid) -> Result<(), Errno> {
+    ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)
+}
+
+/// Lets a stopped tracee go on. A tracee that was killed in its stop can't
+/// and needn't: ESRCH is no error here.
+///
+/// # Errors
+/// Any other refusal.
+pub fn resume(task: Stopped, how: Resume) -> Result<(), Errno> {
+    let number = |signal: Option<Signal>| signal.map_or(0, |s| s.0 as usize);
+    let (request, data) = match how {
+        Resume::Cont(signal) => (libc::PTRACE_CONT, number(signal)),
+        Resume::Syscall(signal) => (libc::PTRACE_SYSCALL, number(signal)),
+        Resume::Listen => (libc::PTRACE_LISTEN, 0),
+        Resume::Detach(signal) => (libc::PTRACE_DETACH, number(signal)),
+    };
+    match ptrace(request, task.tid(), 0, data) {
+        Err(Errno(libc::ESRCH)) => Ok(()),
+        other => other,
+    }
+}
+
+/// `PTRACE_GETEVENTMSG`.
+///
+/// # Errors
+/// ESRCH if the tracee was killed in its stop.
+pub fn event_message(tid: Tid) -> Result<u64, Errno> {
+    let mut message: libc::c_ulong = 0;
+    ptrace(libc::PTRACE_GETEVENTMSG, tid, 0, &raw mut message as usize)?;
+    Ok(message)
+}
+
+/// `struct ptrace_syscall_info` (linux/ptrace.h), its union as plain words.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SyscallInfo {
+    /// `PTRACE_SYSCALL_INFO_*`: what kind of stop this is.
+    pub op: u8,
+    pad: [u8; 3],
+    /// The audit architecture.
+    pub arch: u32,
+    ip: u64,
+    sp: u64,
+    /// Entry and seccomp: number and arguments. Exit: value and error flag.
+    pub words: [u64; 8],
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` (Linux 5.3).
+///
+/// # Errors
+/// ESRCH if the tracee was killed in its stop, EIO on an older kernel.
+pub fn syscall_info(tid: Tid) -> Result<SyscallInfo, Errno> {
+    let mut info = SyscallInfo::default();
+    ptrace(
+        libc::PTRACE_GET_SYSCALL_INFO,
+        tid,
+        size_of::<SyscallInfo>(),
+        &raw mut info as usize,
+    )?;
+    Ok(info)
+}
+
+/// The general registers (`PTRACE_GETREGS`).
+///
+/// # Errors
+/// ESRCH if the tracee was killed in its stop.
+pub fn registers(tid: Tid) -> Result<libc::user_regs_struct, Errno> {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    ptrace(libc::PTRACE_GETREGS, tid, 0, &raw mut registers as usize)?;
+    Ok(registers)
+}
+
+/// The size of a page of memory on x86.
+const PAGE: u64 = 4096;
+/// The most pieces that one process_vm_readv takes (`IOV_MAX`).
+const PIECES_MAX: usize = 1024;
+
+/// Copies several places of a tracee's memory with one process_vm_readv(2),
+/// in pieces that don't cross pages, so that what lies before an unmapped page
+/// is still read. Returns how many bytes came, in order.
+pub fn read_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
+    let mut local = Vec::with_capacity(places.len());
+    let mut remote = Vec::with_capacity(places.len() + 1);
+    let mut wanted = 0;
+    for (addr, buf) in places.iter_mut() {
+        let mut at = *addr;
+        let mut left = buf.len();
+        while left > 0 {
+            let piece = left.min((PAGE - at % PAGE) as usize);
+            remote.push(libc::iovec {
+                iov_base: at as *mut c_void,
+                iov_len: piece,
+            });
+            left -= piece;
+            at = at.wrapping_add(piece as u64);
+        }
+        wanted += buf.len();
+        local.push(libc::iovec {
+            iov_base: buf.as_mut_ptr().cast(),
+            iov_len: buf.len(),
+        });
+    }
+    let (locals, remotes) = (local.len().min(PIECES_MAX), remote.len().min(PIECES_MAX));
+    if wanted == 0 {
+        return 0;
+    }
+    // SAFETY: `local` describes live, writable buffers that nobody else uses
+    // during the call; `remote` is only looked up in the tracee.
+    let got = unsafe {
+        libc::process_vm_readv(
+            tid.0,
+            local.as_ptr(),
+            locals as libc::c_ulong,
+            remote.as_ptr(),
+            remotes as libc::c_ulong,
+            0,
+        )
+    };
+    match usize::try_from(got) {
+        Ok(got) => got,
+        Err(_) if matches!(last_errno(), Errno(libc::EPERM | libc::ENOSYS)) => {
+            peek_memory(tid, places)
+        }
+        Err(_) => 0,
+    }
+}
+
+/// The slow way, word by word, for where a sandbox forbids process_vm_readv.
+fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
+    let mut total = 0;
+    for (addr, buf) in places {
+        for (index, chunk) in buf.chunks_mut(8).enumerate() {
+            let mut word: u64 = 0;
+            let at = addr.wrapping_add(index as u64 * 8);
+            // SAFETY: the raw system call stores one word at its data pointer,
+            // which is that of `word`.
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_ptrace,
+                    libc::PTRACE_PEEKDATA,
+                    tid.0,
+                    at,
+                    &raw mut word,
+                )
+            };
+            if result == -1 {
+                return total;
+            }
+            chunk.copy_from_slice(&word.to_ne_bytes()[..chunk.len()]);
+            total += chunk.len();
+        }
+    }
+    total
+}
+
+/// Waits for any child or tracee: its tid and status word. `None` when there
+/// is none left.
+///
+/// # Errors
+/// EINTR when a signal handler ran.
+pub fn wait() -> Result<Option<(Tid, i32)>, Errno> {
+    let mut status = 0;
+    // SAFETY: `status` is a live int.
+    let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
+    match check(tid.into()) {
+        Ok(tid) => Ok(Some((Tid(tid as i32), status))),
+        Err(Errno(libc::ECHILD)) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Waits for one child, here and now.
+pub fn reap(tid: Tid) {
+    // SAFETY: no status is asked for.
+    while unsafe { libc::waitpid(tid.0, ptr::null_mut(), libc::__WALL) } == -1
+        && last_errno() == Errno(libc::EINTR)
+    {}
+}
+
+/// kill(2). Errors don't matter to its callers: the target may be gone.
+pub fn kill(tid: Tid, signal: Signal) {
+    // SAFETY: a system call on numbers.
+    unsafe { libc::kill(tid.0, signal.0) };
+}
+
+// ---- forktrace's own signals ------------------------------------------------
+
+/// The disposition of SIGPIPE before Rust's runtime ignored it.
+static SIGPIPE_AT_START: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+/// A bit for each of the standard streams that was closed at the start; Rust's
+/// runtime opens /dev/null in its place.
+static CLOSED_AT_START: AtomicI32 = AtomicI32::new(0);
+
+/// Runs before Rust's runtime: what it changes, a traced program must find
+/// unchanged.
+extern "C" fn record_start() {
+    // SAFETY: plain system calls with live buffers, before any thread exists.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGPIPE, ptr::null(), &raw mut old) == 0 {
+            SIGPIPE_AT_START.store(old.sa_sigaction, Ordering::Relaxed);
+        }
+        for fd in 0..3 {
+            if libc::fcntl(fd, libc::F_GETFD) == -1 {
+                CLOSED_AT_START.fetch_or(1 << fd, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[used]
+// SAFETY: the C library calls each entry once, with arguments that
+// `record_start` doesn't look at.
+#[unsafe(link_section = ".init_array")]
+static RECORD_START: extern "C" fn() = record_start;
+
+/// The thread that signals sent to forktrace are passed on to; 0: none.
+static PASS_ON_TO: AtomicI32 = AtomicI32::new(0);
+/// The last signal that came while there was nobody to pass it on to.
+static TAKEN: AtomicI32 = AtomicI32::new(0);
+
+/// Signals that somebody may send to forktrace and mean the program.
+const PASSED_ON: [c_int; 6] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGTERM,
+];
+
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+    // SAFETY: errno is restored, and only async-signal-safe functions are
+    // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
+    unsafe {
+        let errno = *libc::__errno_location();
+        let target = PASS_ON_TO.load(Ordering::Relaxed);
+        // The terminal signals the whole foreground group, the program with
+        // it; only a hang-up goes to the session's leader alone.
+        let from_kernel = (*info).si_code > 0;
+        let alone = signal == libc::SIGHUP && libc::getsid(0) == libc::getpid();
+        if target == 0 {
+            TAKEN.store(signal, Ordering::Relaxed);
+            // Again soon, in case it came just before waitpid blocked.
+            wake_after_ms(100);
+        } else if !from_kernel || alone {
+            libc::kill(target, signal);
+        }
+        *libc::__errno_location() = errno;
+    }
+}
+
+extern "C" fn on_alarm(_signal: c_int) {}
+
+/// Makes [`wait`] return with EINTR once this time has passed.
+pub fn wake_after_ms(ms: i64) {
+    let timer = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        },
+        it_value: libc::timeval {
+            tv_sec: ms / 1000,
+            tv_usec: ms % 1000 * 1000,
+        },
+    };
+    // SAFETY: `timer` is live; the old value isn't asked for.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
+}
+
+/// What forktrace found at its start and a traced program has to find too.
+pub struct Inherited {
+    mask: libc::sigset_t,
+    actions: Vec<(c_int, libc::sigaction)>,
+}
+
+/// Takes over the signals: those in `PASSED_ON` get a handler (unless they
+/// are ignored, as under nohup), background terminal access no longer stops
+/// forktrace, and children can be waited for even if SIGCHLD was ignored.
+/// They stay blocked until [`pass_signals_to`].
+pub fn take_signals() -> Inherited {
+    // SAFETY: all structures are live and initialised; the handlers are
+    // async-signal-safe.
+    unsafe {
+        let mut block: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut block);
+        for signal in PASSED_ON {
+            libc::sigaddset(&raw mut block, signal);
+        }
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const block, &raw mut mask);
+
+        let mut actions = Vec::new();
+        let mut set = |signal: c_int, handler: usize, flags: c_int, keep_ignored: bool| {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, ptr::null(), &raw mut old);
+            actions.push((signal, old));
+            if keep_ignored && old.sa_sigaction == libc::SIG_IGN {
+                return;
+            }
+            let mut new: libc::sigaction = std::mem::zeroed();
+            new.sa_sigaction = handler;
+            new.sa_flags = flags;
+            libc::sigemptyset(&raw mut new.sa_mask);
+            libc::sigaction(signal, &raw const new, ptr::null_mut());
+        };
+        let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_signal;
+        for signal in PASSED_ON {
+            set(signal, handler as usize, libc::SA_SIGINFO, true);
+        }
+        let alarm: extern "C" fn(c_int) = on_alarm;
+        set(libc::SIGALRM, alarm as usize, 0, false);
+        set(libc::SIGCHLD, libc::SIG_DFL, 0, false);
+        set(libc::SIGTTIN, libc::SIG_IGN, 0, false);
+        set(libc::SIGTTOU, libc::SIG_IGN, 0, false);
+
+        let mut pipe: libc::sigaction = std::mem::zeroed();
+        pipe.sa_sigaction = SIGPIPE_AT_START.load(Ordering::Relaxed);
+        libc::sigemptyset(&raw mut pipe.sa_mask);
+        actions.push((libc::SIGPIPE, pipe));
+        Inherited { mask, actions }
+    }
+}
+
+/// From now on signals sent to forktrace go to this thread; `None`: they are
+/// kept for [`taken_signal`].
+pub fn pass_signals_to(tid: Option<Tid>, inherited: &Inherited) {
+    PASS_ON_TO.store(tid.map_or(0, |t| t.0), Ordering::Relaxed);
+    // SAFETY: the mask is live.
+    unsafe {
+        libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const inherited.mask,
+            ptr::null_mut(),
+        )
+    };
+}
+
+/// A signal that came while there was nobody to pass it on to.
+pub fn taken_signal() -> Option<Signal> {
+    match TAKEN.swap(0, Ordering::Relaxed) {
+        0 => None,
+        signal => Some(Signal(signal)),
+    }
+}
+
+/// Ends forktrace by a signal, as the program ended, but without a core.
+/// Returns only if the signal doesn't kill.
+pub fn die_by(signal: Signal) {
+    // SAFETY: plain system calls on live structures.
+    unsafe {
+        let limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+        // A core pattern that is a pipe takes no notice of the limit.
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        libc::signal(signal.0, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal.0);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        libc::kill(libc::getpid(), signal.0);
+    }
+}
+
+// ---- launching --------------------------------------------------------------
+
+/// All that a child needs on its way to exec, made before the fork: there
+/// nothing may be allocated.
+pub struct Plan<'a> {
+    /// The program's file.
+    pub path: CString,
+    /// Its arguments.
+    pub argv: Vec<CString>,
+    /// The seccomp filter to install, if any.
+    pub filter: Option<Vec<libc::sock_filter>>,
+    /// What to restore.
+    pub inherited: &'a Inherited,
+}
+
+/// A child that waits for leave to exec.
+pub struct Waiting {
+    /// Its tid.
+    pub tid: Tid,
+    /// The errno of the filter's refusal, 0 for none.
+    pub filter_errno: Errno,
+    go: OwnedFd,
+    report: OwnedFd,
+}
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// Forks a child that installs its filter, says so, and waits. All pipes are
+/// closed at exec: the program finds none of them.
+///
+/// # Errors
+/// Where no pipe or process is to be had.
+pub fn fork_waiting(plan: &Plan<'_>) -> io::Result<Waiting> {
+    let (report_read, report_write) = pipe()?;
+    let (go_read, go_write) = pipe()?;
+    let argv = pointers(&plan.argv);
+    let shell = c"/bin/sh";
+    let mut shell_argv = vec![shell.as_ptr(), plan.path.as_ptr()];
+    shell_argv.extend_from_slice(argv.get(1..).unwrap_or(&[ptr::null()]));
+    // SAFETY: forktrace has one thread, so that the child may run any code;
+    // `child` never returns.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // The write end must not stay open here, or the death of forktrace
+            // would go unnoticed.
+            drop(go_write);
+            // SAFETY: the pointer arrays are null-terminated and live.
+            unsafe {
+                child(
+                    plan,
+                    &argv,
+                    &shell_argv,
+                    report_write.as_raw_fd(),
+                    go_read.as_raw_fd(),
+                )
+            }
+        }
+        pid => {
+            drop(report_write);
+            let mut waiting = Waiting {
+                tid: Tid(pid),
+                filter_errno: Errno(0),
+                go: go_write,
+                report: report_read,
+            };
+            waiting.filter_errno = waiting.report().unwrap_or(Errno(libc::ESRCH));
+            Ok(waiting)
+        }
+    }
+}
+
+impl Waiting {
+    /// Lets the child exec. The pipe to read a failure from stays.
+    pub fn go(&self) {
+        // SAFETY: one byte of a live buffer to an open pipe.
+        unsafe { libc::write(self.go.as_raw_fd(), [0u8].as_ptr().cast(), 1) };
+    }
+
+    /// The next error number that the child reports; `None` once it has
+    /// exec'd or died.
+    pub fn report(&self) -> Option<Errno> {
+        let mut bytes = [0u8; 4];
+        loop {
+            // SAFETY: four bytes into a live buffer from an open pipe.
+            let got = unsafe { libc::read(self.report.as_raw_fd(), bytes.as_mut_ptr().cast(), 4) };
+            match got {
+                4 => return Some(Errno(i32::from_ne_bytes(bytes))),
+                -1 if last_errno() == Errno(libc::EINTR) => {}
+                _ => return None,
+            }
+        }
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: a live array of two; the descriptors are new and owned here.
+    unsafe {
+        if libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings
+        .iter()
+        .map(|s| CStr::as_ptr(s))
+        .chain([ptr::null()])
+        .collect()
+}
+
+/// The child's way to exec: async-signal-safe calls only.
+///
+/// # Safety
+/// To be called in a freshly forked child, with null-terminated arrays.
+unsafe fn child(
+    plan: &Plan<'_>,
+    argv: &[*const c_char],
+    shell_argv: &[*const c_char],
+    report: RawFd,
+    go: RawFd,
+) -> ! {
+    // SAFETY: see above; all pointers are live until exec or exit.
+    unsafe {
+        for (signal, action) in &plan.inherited.actions {
+            libc::sigaction(*signal, action, ptr::null_mut());
+        }
+        let tell = |errno: Errno| {
+            let bytes = errno.0.to_ne_bytes();
+            libc::write(report, bytes.as_ptr().cast(), bytes.len());
+        };
+        tell(match &plan.filter {
+            Some(filter) => install_filter(filter).err().unwrap_or(Errno(0)),
+            None => Errno(0),
+        });
+        let mut byte = 0u8;
+        loop {
+            match libc::read(go, (&raw mut byte).cast(), 1) {
+                1 => break,
+                -1 if last_errno() == Errno(libc::EINTR) => {}
+                _ => libc::_exit(127),
+            }
+        }
+        for fd in 0..3 {
+            if CLOSED_AT_START.load(Ordering::Relaxed) & 1 << fd != 0 {
+                libc::close(fd);
+            }
+        }
+        libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const plan.inherited.mask,
+            ptr::null_mut(),
+        );
+        libc::execve(plan.path.as_ptr(), argv.as_ptr(), environ);
+        let mut errno = last_errno();
+        if errno == Errno::ENOEXEC {
+            // A script without #!, as execvp(3) treats it.
+            libc::execve(shell_argv[0], shell_argv.as_ptr(), environ);
+            errno = last_errno();
+        }
+        tell(errno);
+        libc::_exit(127)
+    }
+}
+
+/// Installs a filter, if need be by giving up privileges that exec might gain
+/// (no_new_privs), which one without CAP_SYS_ADMIN has to.
+fn install_filter(filter: &[libc::sock_filter]) -> Result<(), Errno> {
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    let install = || {
+        // SAFETY: `program` describes the live array `filter`, which the
+        // kernel copies.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0,
+                &raw const program,
+            )
+        };
+        check(result).map(drop)
+    };
+    match install() {
+        Err(Errno::EACCES) => {
+            // SAFETY: a system call on numbers.
+            check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+            install()
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,29 @@
+//! Where events come from: a live tracer today, recorded logs and other
+//! kernel interfaces later. Everything behind this trait sees events only.
+
+use crate::event::Event;
+
+/// A stream of events. The contract, which every source keeps and every view
+/// may rely on:
+///
+/// 1. The first event is [`Start`](crate::event::EventKind::Start).
+/// 2. A thread's creation comes before every other event of that thread; only
+///    the launched program's first thread has no creation.
+/// 3. A creation is reported once, by the thread that called; parent and child
+///    are linked by the child's tid in the tracer's pid namespace.
+/// 4. Events of one thread come in the order in which they happened. Events of
+///    different threads may be reported in another order than they happened,
+///    but for rule 2.
+/// 5. A thread ends once: by `End`, `Superseded` or `Lost`; then its tid may
+///    be born anew.
+/// 6. What a source can't see it says in its first event (see
+///    [`Stops`](crate::event::Stops)); within that nothing is left out.
+/// 7. When `next` returns `None` no thread is left behind stopped, and
+///    dropping a source early lets every tracee that may live without it go on.
+pub trait Source {
+    /// The next event; `None` when there is nothing left to trace. Blocks.
+    ///
+    /// # Errors
+    /// Where the kernel refuses what tracing needs. The source is spent then.
+    fn next(&mut self) -> anyhow::Result<Option<Event>>;
+}
