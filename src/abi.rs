@@ -185,16 +185,6 @@ impl Abi {
             _ => None,
         }
     }
-
-    /// Which exec call a number is, read at an exec event, where the ABI that
-    /// the caller had is gone. Here too no number is an exec under one ABI and
-    /// a different exec under another.
-    pub fn exec_call(nr: u64) -> Option<Call> {
-        NUMBERS
-            .iter()
-            .find(|(_, n, call)| *n == nr && matches!(call, Call::Execve | Call::Execveat))
-            .map(|(_, _, call)| *call)
-    }
 }
 
 /// One system call as it was entered.
@@ -246,15 +236,6 @@ mod tests {
         }
         assert_eq!(Abi::of_creating(435), None);
         assert_eq!(Abi::of_creating(1), None);
-    }
-
-    #[test]
-    fn an_exec_number_is_one_call_under_every_abi() {
-        for (_, nr, call) in NUMBERS {
-            if matches!(call, Call::Execve | Call::Execveat) {
-                assert_eq!(Abi::exec_call(*nr), Some(*call));
-            }
-        }
     }
 
     #[test]

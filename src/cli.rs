@@ -22,7 +22,7 @@ use crate::view::text::Detail;
     after_help = EXAMPLES,
     after_long_help = LONG_AFTER,
     arg_required_else_help = true,
-    next_help_heading = "Options"
+    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]..."
 )]
 pub struct Cli {
     /// The program to run, and its arguments
@@ -30,7 +30,6 @@ pub struct Cli {
         value_name = "COMMAND",
         required = true,
         trailing_var_arg = true,
-        allow_hyphen_values = true,
         value_parser = clap::value_parser!(OsString)
     )]
     command: Vec<OsString>,

@@ -111,8 +111,9 @@ pub fn decode(syscall: Syscall, memory: &mut dyn Memory, limit: usize) -> Option
 /// Decodes a new program's stack as execve(2) leaves it: argc, argv, envp and
 /// the auxiliary vector, from the stack pointer on. The path is the one given
 /// to exec (`AT_EXECFN`); where it was a script, `argv` is already that of its
-/// interpreter.
-pub fn decode_image(nr: u64, sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) -> ExecCall {
+/// interpreter. Always an execve: by then the kernel has set the number to that
+/// of execve even for execveat (set_personality_64bit, arch/x86).
+pub fn decode_image(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) -> ExecCall {
     let word = abi.word() as u64;
     let argc = read_word(memory, sp, abi.word()).unwrap_or(0);
     let argv = sp.wrapping_add(word);
@@ -122,7 +123,7 @@ pub fn decode_image(nr: u64, sp: u64, abi: Abi, memory: &mut dyn Memory, limit: 
     let auxv = envp.wrapping_add((vars + 1) * word);
     ExecCall {
         syscall: None,
-        call: Abi::exec_call(nr).unwrap_or(Call::Execve),
+        call: Call::Execve,
         path: match find_aux(memory, auxv, abi.word(), AT_EXECFN) {
             Some(addr) => read_text(memory, addr, PATH_MAX - 1),
             None => Text::Unreadable(0),
@@ -392,7 +393,7 @@ mod tests {
             (0x1000, b"/bin/ls\0ls\0-l\0".to_vec()),
             (0x7000, stack),
         ]);
-        let exec = decode_image(59, 0x7000, Abi::X86_64, &mut memory, 32);
+        let exec = decode_image(0x7000, Abi::X86_64, &mut memory, 32);
         assert_eq!(exec.path, text("/bin/ls"));
         assert_eq!(
             exec.argv,
@@ -440,7 +441,7 @@ mod tests {
                 for (nr, _) in abi.numbers() {
                     let _ = decode(Syscall { abi, nr, args }, &mut memory, limit);
                 }
-                let _ = decode_image(59, args[1], abi, &mut memory, limit);
+                let _ = decode_image(args[1], abi, &mut memory, limit);
             }
         }
     }

@@ -45,14 +45,11 @@ pub(crate) struct Regions(pub(crate) Vec<(u64, Vec<u8>)>);
 impl Memory for Regions {
     fn read(&mut self, addr: u64, buf: &mut [u8]) -> usize {
         for (start, bytes) in &self.0 {
-            if let Some(offset) = addr.checked_sub(*start) {
-                if let Some(rest) = bytes.get(offset as usize..) {
-                    if !rest.is_empty() {
-                        let n = rest.len().min(buf.len());
-                        buf[..n].copy_from_slice(&rest[..n]);
-                        return n;
-                    }
-                }
+            let offset = addr.wrapping_sub(*start) as usize;
+            if let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+                let n = rest.len().min(buf.len());
+                buf[..n].copy_from_slice(&rest[..n]);
+                return n;
             }
         }
         0

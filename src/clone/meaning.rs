@@ -279,10 +279,8 @@ fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>) {
     if flags.unknown() != 0 {
         clauses.add(format_args!("unknown flag bits {:#x}", flags.unknown()));
     }
-    if let Spec::Clone(clone) = &request.spec {
-        if clone.flags >> 32 != 0 {
-            clauses.add("the upper 32 bits of flags are ignored by clone");
-        }
+    if matches!(&request.spec, Spec::Clone(clone) if clone.flags >> 32 != 0) {
+        clauses.add("the upper 32 bits of flags are ignored by clone");
     }
 }
 

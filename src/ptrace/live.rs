@@ -63,7 +63,7 @@ impl Probe for Live {
         })
     }
 
-    fn new_image(&mut self, task: &Stopped) -> Result<(u64, u64, Abi), Gone> {
+    fn new_image(&mut self, task: &Stopped) -> Result<(u64, Abi), Gone> {
         /// The code segment of 32-bit programs (arch/x86/include/asm/segment.h).
         const USER32_CS: u64 = 0x23;
         let r = sys::registers(task.tid()).map_err(|_| Gone)?;
@@ -72,7 +72,7 @@ impl Probe for Live {
         } else {
             Abi::X86_64
         };
-        Ok((r.orig_rax, r.rsp, abi))
+        Ok((r.rsp, abi))
     }
 
     fn memory(&mut self, task: &Stopped) -> impl Memory {

@@ -15,19 +15,22 @@
 //! event names it. If P is killed before its event, no event comes: see
 //! [`Machine::overdue`].
 
+mod birth;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
-use crate::clone::{self, CloneFlags, Kind, Request};
+use crate::clone::{self, Request};
 use crate::event::{
     Child, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Errno, Pid, Tid};
-use crate::memory::read_u32;
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -338,152 +341,6 @@ impl Machine {
         );
     }
 
-    /// The parent's event: a child exists.
-    fn created<P: Probe>(&mut self, stopped: Stopped, probe: &mut P, output: &mut Output) {
-        let tid = stopped.tid();
-        let limit = self.settings.string_limit;
-        if self.draining {
-            // The child is let go at its first stop.
-            if let Ok(child) = probe.event_message(&stopped) {
-                let child = Tid(child as i32);
-                self.tasks.insert(
-                    child,
-                    Task {
-                        expected: true,
-                        ..Task::new(Pid::from(child), 0)
-                    },
-                );
-                self.join(child, probe, output);
-            }
-            self.go_on(stopped, Cause::Created, output);
-            return;
-        }
-        let child = probe.event_message(&stopped).map(|m| Tid(m as i32));
-        let Some(task) = self.tasks.get_mut(&tid) else {
-            return;
-        };
-        let Ok(child) = child else {
-            // Killed in its event stop. Whatever is known of the call stays,
-            // and its child will be overdue.
-            self.go_on(stopped, Cause::Created, output);
-            return;
-        };
-        let request = match std::mem::replace(&mut task.doing, Doing::Nothing) {
-            Doing::Creating(request) => Some(*request),
-            _ => probe.creating_call(&stopped).ok().and_then(|syscall| {
-                let mut memory = probe.memory(&stopped);
-                clone::decode(syscall, &mut memory, limit)
-            }),
-        };
-        if let Some(request) = request {
-            let read_back = |addr: Option<u64>, probe: &mut P| {
-                addr.and_then(|addr| read_u32(&mut probe.memory(&stopped), addr))
-                    .map(|word| word as i32)
-            };
-            let parent_tid = read_back(request.parent_tid(), probe);
-            let pidfd = read_back(request.pidfd(), probe);
-            self.born(tid, child, request, parent_tid, pidfd, probe, output);
-            self.join(child, probe, output);
-        }
-        self.go_on(stopped, Cause::Created, output);
-    }
-
-    /// Tells a creation and adds the child as expected.
-    #[allow(clippy::too_many_arguments)]
-    fn born<P: Probe>(
-        &mut self,
-        tid: Tid,
-        child: Tid,
-        request: Request,
-        parent_tid: Option<i32>,
-        pidfd: Option<i32>,
-        probe: &mut P,
-        output: &mut Output,
-    ) {
-        let (tgid, level, moved) = match self.tasks.get(&tid) {
-            Some(task) => (task.tgid, task.ns_level, task.ns_moved),
-            None => match self.former.iter().rev().find(|f| f.tid == tid) {
-                Some(former) => (former.tgid, former.ns_level, false),
-                None => (Pid::from(tid), 0, false),
-            },
-        };
-        let kind = request.kind();
-        // Looking into /proc costs as much as a stop: only where the child's
-        // number may differ from one namespace to another. Without stops at
-        // unshare and setns any process may be the first of a new one.
-        let elsewhere = level > 0
-            || moved
-            || request.flags().has(CloneFlags::NEWPID)
-            || (self.settings.stops == Stops::Event && kind != Kind::Thread);
-        let tids = if elsewhere {
-            probe.ns_tids(child).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let followed = if self.settings.follow {
-            Followed::Yes
-        } else {
-            Followed::NotAsked
-        };
-        let outcome = Outcome::Created(Child {
-            tid: Some(child),
-            returned: tids.get(usize::from(level)).copied().unwrap_or(child.0),
-            own: tids.last().copied().unwrap_or(child.0),
-            followed,
-            parent_tid,
-            pidfd,
-        });
-        self.tell_create(output, tid, tgid, request, outcome);
-        let child_tgid = match kind {
-            Kind::Thread => tgid,
-            _ => Pid::from(child),
-        };
-        let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
-        self.tasks.insert(
-            child,
-            Task {
-                expected: true,
-                vfork_parent: (kind == Kind::Vfork).then_some(tid),
-                ns_moved: moved && child_level == level,
-                ..Task::new(child_tgid, child_level)
-            },
-        );
-    }
-
-    /// Takes up a child that was held until its creation was told.
-    fn join<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
-        match self.held.remove(&child) {
-            None => {}
-            Some(Held::Stopped(stopped, cause)) => {
-                if let Some(task) = self.tasks.get_mut(&child) {
-                    task.expected = false;
-                }
-                self.first_stop(stopped, cause, output);
-            }
-            // A tid that died unnamed (its parent was killed as well) may have
-            // been given to another thread since: then this one is alive.
-            Some(Held::Dead(end)) => {
-                if probe.family(child).is_none() {
-                    self.ended(child, end, probe, output);
-                }
-            }
-        }
-    }
-
-    /// The first stop of a child whose creation was told.
-    fn first_stop(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
-        if self.settings.follow {
-            self.go_on(stopped, cause, output);
-        } else {
-            self.tasks.remove(&stopped.tid());
-            let signal = match cause {
-                Cause::Signal(signal) => Some(signal),
-                _ => None,
-            };
-            output.resume.push((stopped, Resume::Detach(signal)));
-        }
-    }
-
     /// A new program is in place.
     fn execed<P: Probe>(&mut self, stopped: Stopped, probe: &mut P, output: &mut Output) {
         let tid = stopped.tid();
@@ -494,17 +351,13 @@ impl Machine {
             Ok(message) => Tid(message as i32),
             Err(Gone) => tid,
         };
-        if former != tid {
-            if let Some(caller) = self.tasks.remove(&former) {
-                if let Some(leader) = self.tasks.insert(tid, caller) {
-                    self.tell(
-                        output,
-                        tid,
-                        leader.tgid,
-                        EventKind::Superseded { by: former },
-                    );
-                }
-            }
+        let caller = match former == tid {
+            true => None,
+            false => self.tasks.remove(&former),
+        };
+        if let Some(leader) = caller.and_then(|caller| self.tasks.insert(tid, caller)) {
+            let kind = EventKind::Superseded { by: former };
+            self.tell(output, tid, leader.tgid, kind);
         }
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
@@ -514,9 +367,9 @@ impl Machine {
         let tgid = task.tgid;
         let call = match std::mem::replace(&mut task.doing, Doing::Nothing) {
             Doing::Executing(call) => Some(*call),
-            _ => probe.new_image(&stopped).ok().map(|(nr, sp, abi)| {
+            _ => probe.new_image(&stopped).ok().map(|(sp, abi)| {
                 let mut memory = probe.memory(&stopped);
-                exec::decode_image(nr, sp, abi, &mut memory, limit)
+                exec::decode_image(sp, abi, &mut memory, limit)
             }),
         };
         if let Some(call) = call {
@@ -535,7 +388,7 @@ impl Machine {
     fn ended<P: Probe>(&mut self, tid: Tid, end: End, probe: &mut P, output: &mut Output) {
         let Some(task) = self.tasks.remove(&tid) else {
             // Not known yet; or a child of ours that runs untraced.
-            if self.settings.follow {
+            if self.settings.follow || self.held.contains_key(&tid) {
                 self.held.insert(tid, Held::Dead(end));
             }
             return;
@@ -569,100 +422,6 @@ impl Machine {
             }
         }
         self.tell(output, tid, task.tgid, EventKind::End(end));
-    }
-
-    /// The held child that a call made whose caller, of the group `tgid`, was
-    /// killed before its event: a child's registers are a copy of its parent's.
-    fn child_of<P: Probe>(&self, call: &Syscall, tgid: Pid, probe: &mut P) -> Option<Tid> {
-        self.held.iter().find_map(|(child, held)| {
-            let Held::Stopped(stopped, _) = held else {
-                return None;
-            };
-            let same = probe.creating_call(stopped) == Ok(*call);
-            let named_by_other = self.namers(*child, probe).is_some_and(|pid| pid != tgid);
-            (same && !named_by_other).then_some(*child)
-        })
-    }
-
-    /// The process, if it lives, whose event may still name a held child: its
-    /// own for a thread, its parent for a process.
-    fn namers<P: Probe>(&self, child: Tid, probe: &mut P) -> Option<Pid> {
-        let (tgid, parent) = probe.family(child)?;
-        let namer = if tgid == Pid::from(child) {
-            parent
-        } else {
-            tgid
-        };
-        self.tasks
-            .values()
-            .any(|task| {
-                task.tgid == namer
-                    && (self.settings.stops == Stops::Event
-                        || matches!(task.doing, Doing::Creating(_)))
-            })
-            .then_some(namer)
-    }
-
-    /// Looks after children that are held and whose parent's event does not
-    /// come: a parent that is killed inside its call, after the child exists,
-    /// reports nothing. To be called when nothing was reported for a while;
-    /// `patient` says that it was not a long while yet, so that a child whose
-    /// process or parent lives can still be named.
-    pub fn overdue<P: Probe>(
-        &mut self,
-        now: Duration,
-        patient: bool,
-        probe: &mut P,
-        output: &mut Output,
-    ) {
-        self.now = now;
-        let mut waiting: Vec<Tid> = self
-            .held
-            .iter()
-            .filter(|(_, held)| matches!(held, Held::Stopped(..)))
-            .map(|(tid, _)| *tid)
-            .collect();
-        waiting.sort_unstable();
-        for child in waiting {
-            if patient && self.namers(child, probe).is_some() {
-                continue;
-            }
-            let group = probe.family(child).map(|(tgid, _)| tgid);
-            let latest = |pick: &dyn Fn(&Former) -> bool| {
-                self.former.iter().rev().find(|f| pick(f)).map(|f| f.tid)
-            };
-            let parent = latest(&|f| Some(f.tgid) == group && f.tid != child)
-                .or_else(|| latest(&|f| f.creating))
-                .or_else(|| latest(&|f| f.tid != child));
-            if let Some(parent) = parent {
-                self.adopt(parent, child, probe, output);
-            }
-        }
-    }
-
-    /// Tells the creation of a held child in the name of a parent that is gone
-    /// before it could, and lets the child run.
-    fn adopt<P: Probe>(&mut self, parent: Tid, child: Tid, probe: &mut P, output: &mut Output) {
-        let limit = self.settings.string_limit;
-        let Some(Held::Stopped(stopped, cause)) = self.held.remove(&child) else {
-            return;
-        };
-        let request = probe.creating_call(&stopped).ok().and_then(|syscall| {
-            let mut memory = probe.memory(&stopped);
-            clone::decode(syscall, &mut memory, limit)
-        });
-        if let Some(request) = request {
-            self.born(parent, child, request, None, None, probe, output);
-        } else {
-            // Killed as well: its end will tell.
-            let task = Task {
-                expected: true,
-                ..Task::new(Pid::from(child), 0)
-            };
-            self.tasks.insert(child, task);
-        }
-        self.held.insert(child, Held::Stopped(stopped, cause));
-        self.join(child, probe, output);
     }
 
     /// Forgets everything, telling that the threads left are not followed any

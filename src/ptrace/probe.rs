@@ -46,12 +46,11 @@ pub trait Probe {
     /// [`Gone`] if the tracee was killed meanwhile.
     fn creating_call(&mut self, task: &Stopped) -> Result<Syscall, Gone>;
 
-    /// After an exec: the number of the call, the stack pointer, and the ABI
-    /// of the new program.
+    /// After an exec: the stack pointer and the ABI of the new program.
     ///
     /// # Errors
     /// [`Gone`] if the tracee was killed meanwhile.
-    fn new_image(&mut self, task: &Stopped) -> Result<(u64, u64, Abi), Gone>;
+    fn new_image(&mut self, task: &Stopped) -> Result<(u64, Abi), Gone>;
 
     /// The tracee's memory.
     fn memory(&mut self, task: &Stopped) -> impl Memory;

@@ -120,10 +120,17 @@ fn tls(out: &mut String, value: Tls) {
 }
 
 fn segment(out: &mut String, desc: &UserDesc) {
+    // Eight columns, the prefix counted; zero has none (C's %#08x).
+    let padded = |value: u32| match value {
+        0 => "00000000".to_owned(),
+        _ => format!("{value:#08x}"),
+    };
     let _ = write!(
         out,
-        "{{entry_number={}, base_addr={:#010x}, limit={:#08x}",
-        desc.entry_number as i32, desc.base_addr, desc.limit
+        "{{entry_number={}, base_addr={}, limit={}",
+        desc.entry_number as i32,
+        padded(desc.base_addr),
+        padded(desc.limit)
     );
     for (name, value) in desc.members() {
         let _ = write!(out, ", {name}={value}");

@@ -1,0 +1,705 @@
+//! The machine against every order in which the kernel may report stops.
+//!
+//! A scenario is a list of threads, each with its reports in order. A thread
+//! can report only when it exists and, after a stop, only once it has been
+//! resumed: so a decision that is forgotten shows as a scenario that hangs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::Signal;
+use crate::memory::{Memory, Regions};
+use crate::ptrace::probe::Probe;
+
+const FORK: Syscall = syscall(57, [0; 6]);
+const VFORK: Syscall = syscall(58, [0; 6]);
+const THREAD: Syscall = syscall(56, [0x0001_0f00, 0x5000, 0, 0, 0, 0]);
+const EXEC: Syscall = syscall(59, [0x1000, 0, 0, 0, 0, 0]);
+
+const fn syscall(nr: u64, args: [u64; 6]) -> Syscall {
+    Syscall {
+        abi: Abi::X86_64,
+        nr,
+        args,
+    }
+}
+
+/// One report of a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Report {
+    Seccomp(Syscall),
+    Entry(Syscall),
+    Exit(i64),
+    /// The event of a creation: its child, and the call for the registers.
+    Created(i32, Syscall),
+    /// The event of an exec: the former tid, and the thread that reports next
+    /// under this tid.
+    Exec(i32),
+    Trap,
+    Group(i32),
+    Delivery(i32),
+    Ended(End),
+}
+use Report::*;
+
+const GONE: Report = Ended(End::Exited(0));
+const KILLED: Report = Ended(End::Killed {
+    signal: Signal(9),
+    core_dumped: false,
+});
+
+/// A thread of a scenario.
+#[derive(Debug, Clone)]
+struct Thread {
+    tid: i32,
+    /// (tid, how many of its reports have been made) before this one's first.
+    after: (i32, usize),
+    reports: Vec<Report>,
+    /// The call that made it, as its registers at the first stop show it.
+    born_by: Syscall,
+}
+
+fn thread(tid: i32, after: (i32, usize), born_by: Syscall, reports: &[Report]) -> Thread {
+    Thread {
+        tid,
+        after,
+        reports: reports.to_vec(),
+        born_by,
+    }
+}
+
+/// Answers for the report that is being made.
+#[derive(Default)]
+struct Answers {
+    report: Option<Report>,
+    registers: HashMap<i32, Syscall>,
+    families: HashMap<i32, (i32, i32)>,
+    gone: bool,
+}
+
+impl Probe for Answers {
+    fn event_message(&mut self, _: &Stopped) -> Result<u64, Gone> {
+        match self.report {
+            _ if self.gone => Err(Gone),
+            Some(Created(child, _)) => Ok(child as u64),
+            Some(Exec(former)) => Ok(former as u64),
+            other => panic!("no message at {other:?}"),
+        }
+    }
+
+    fn phase(&mut self, _: &Stopped) -> Result<Phase, Gone> {
+        Ok(match self.report {
+            _ if self.gone => return Err(Gone),
+            Some(Seccomp(call) | Entry(call)) => Phase::Entry(Some(call)),
+            Some(Exit(value)) => Phase::Exit(value),
+            other => panic!("no call at {other:?}"),
+        })
+    }
+
+    fn creating_call(&mut self, task: &Stopped) -> Result<Syscall, Gone> {
+        match (self.report, self.registers.get(&task.tid().0)) {
+            _ if self.gone => Err(Gone),
+            (Some(Created(_, call)), _) => Ok(call),
+            (_, Some(call)) => Ok(*call),
+            _ => Err(Gone),
+        }
+    }
+
+    fn new_image(&mut self, _: &Stopped) -> Result<(u64, Abi), Gone> {
+        Ok((0x9000, Abi::X86_64))
+    }
+
+    fn memory(&mut self, _: &Stopped) -> impl Memory {
+        Regions(vec![(0x1000, b"/bin/true\0".to_vec())])
+    }
+
+    fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>> {
+        Some(vec![tid.0])
+    }
+
+    fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
+        self.families.get(&tid.0).map(|(g, p)| (Pid(*g), Pid(*p)))
+    }
+}
+
+fn settings(stops: Stops, follow: bool) -> Settings {
+    Settings {
+        stops,
+        follow,
+        string_limit: 32,
+    }
+}
+
+/// A run of a scenario in one order.
+struct Run {
+    machine: Machine,
+    probe: Answers,
+    events: Vec<Event>,
+    /// tid to whether it may report (it runs).
+    running: BTreeMap<i32, bool>,
+    /// How each stop was resumed.
+    resumed: Vec<(i32, Resume)>,
+    held_back: usize,
+}
+
+impl Run {
+    fn new(stops: Stops, follow: bool) -> Run {
+        let mut output = Output::default();
+        let mut machine = Machine::new(settings(stops, follow), &mut output);
+        assert!(matches!(output.events[0].kind, EventKind::Start(_)));
+        machine.launch(Tid(1));
+        machine.tasks.get_mut(&Tid(1)).unwrap().launching = false;
+        Run {
+            machine,
+            probe: Answers::default(),
+            events: Vec::new(),
+            running: BTreeMap::new(),
+            resumed: Vec::new(),
+            held_back: 0,
+        }
+    }
+
+    fn feed(&mut self, tid: i32, report: Report) {
+        let stop = |cause| Input::Stop(Stopped::new(Tid(tid)), cause);
+        let input = match report {
+            Seccomp(_) => stop(Cause::Seccomp),
+            Entry(_) | Exit(_) => stop(Cause::Syscall),
+            Created(..) => stop(Cause::Created),
+            Exec(_) => stop(Cause::Exec),
+            Trap => stop(Cause::Trap),
+            Group(signal) => stop(Cause::Group(Signal(signal))),
+            Delivery(signal) => stop(Cause::Signal(Signal(signal))),
+            Ended(end) => Input::End(Tid(tid), end),
+        };
+        if matches!(input, Input::Stop(..)) {
+            self.running.insert(tid, false);
+            self.held_back += 1;
+        }
+        self.probe.report = Some(report);
+        let mut output = Output::default();
+        self.machine
+            .step(Duration::ZERO, input, &mut self.probe, &mut output);
+        self.take(output);
+    }
+
+    fn overdue(&mut self) {
+        let mut output = Output::default();
+        self.machine
+            .overdue(Duration::ZERO, true, &mut self.probe, &mut output);
+        self.take(output);
+    }
+
+    fn take(&mut self, output: Output) {
+        self.events.extend(output.events);
+        for (stopped, how) in output.resume {
+            let tid = stopped.tid().0;
+            let before = self.running.insert(tid, true);
+            assert_eq!(before, Some(false), "{tid} resumed twice");
+            self.held_back -= 1;
+            self.resumed.push((tid, how));
+        }
+    }
+
+    /// Events in short: for comparing, and for reading when a test fails.
+    fn lines(&self) -> Vec<String> {
+        self.events.iter().map(line).collect()
+    }
+}
+
+fn line(event: &Event) -> String {
+    let tid = event.tid;
+    match &event.kind {
+        EventKind::Create(create) => match &create.outcome {
+            Outcome::Created(child) => format!(
+                "{tid} made {:?} {}",
+                create.request.kind(),
+                child.tid.map_or(-1, |t| t.0)
+            ),
+            Outcome::Failed(errno) => format!("{tid} failed {}", errno.0),
+            Outcome::Unknown => format!("{tid} unknown"),
+        },
+        EventKind::Exec(exec) => format!("{tid} exec {:?}", exec.result.map(|r| r.is_ok())),
+        EventKind::End(end) => format!("{tid} {end:?}"),
+        EventKind::Superseded { by } => format!("{tid} superseded by {by}"),
+        EventKind::Lost(_) => format!("{tid} lost"),
+        EventKind::Start(_) => "start".to_owned(),
+    }
+}
+
+/// Every order of a scenario's reports that the kernel may choose.
+fn for_every_order(stops: Stops, follow: bool, threads: &[Thread], check: &dyn Fn(&Run)) -> usize {
+    fn descend(
+        stops: Stops,
+        follow: bool,
+        threads: &[Thread],
+        prefix: &mut Vec<usize>,
+        check: &dyn Fn(&Run),
+    ) -> usize {
+        // Runs are replayed from the start: cheaper to write than to clone.
+        let mut run = Run::new(stops, follow);
+        for t in threads {
+            if t.tid != 1 {
+                run.probe.registers.insert(t.tid, t.born_by);
+            }
+        }
+        let mut made: BTreeMap<i32, usize> = BTreeMap::new();
+        for index in prefix.iter() {
+            let t = &threads[*index];
+            let count = made.entry(t.tid).or_default();
+            run.feed(t.tid, t.reports[*count]);
+            *count += 1;
+        }
+        let ready: Vec<usize> = threads
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| {
+                let count = made.get(&t.tid).copied().unwrap_or(0);
+                let next = t.reports.get(count);
+                // The end can come even to a thread that is held (SIGKILL).
+                let free = run.running.get(&t.tid).copied().unwrap_or(true)
+                    || matches!(next, Some(Ended(_)));
+                next.is_some() && free && made.get(&t.after.0).copied().unwrap_or(0) >= t.after.1
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let total: usize = threads.iter().map(|t| t.reports.len()).sum();
+        if prefix.len() == total {
+            check(&run);
+            return 1;
+        }
+        assert!(
+            !ready.is_empty(),
+            "hangs after {:?}: {:?}",
+            prefix.iter().map(|i| threads[*i].tid).collect::<Vec<_>>(),
+            run.lines()
+        );
+        let mut orders = 0;
+        for index in ready {
+            prefix.push(index);
+            orders += descend(stops, follow, threads, prefix, check);
+            prefix.pop();
+        }
+        orders
+    }
+    descend(stops, follow, threads, &mut Vec::new(), check)
+}
+
+fn position(lines: &[String], wanted: &str) -> usize {
+    lines
+        .iter()
+        .position(|l| l == wanted)
+        .unwrap_or_else(|| panic!("no '{wanted}' in {lines:?}"))
+}
+
+fn assert_set(run: &Run, expected: &[&str]) {
+    let mut lines = run.lines();
+    lines.sort();
+    let mut expected: Vec<String> = expected.iter().map(|s| (*s).to_owned()).collect();
+    expected.sort();
+    assert_eq!(lines, expected);
+}
+
+/// The reports of a successful creation in each mode.
+fn creation(stops: Stops, call: Syscall, child: i32) -> Vec<Report> {
+    match stops {
+        Stops::Event => vec![Created(child, call)],
+        Stops::Seccomp => vec![Seccomp(call), Created(child, call)],
+        Stops::Syscall => vec![Entry(call), Created(child, call), Exit(child.into())],
+    }
+}
+
+/// How many reports come before the child exists.
+fn before_birth(stops: Stops) -> usize {
+    usize::from(stops != Stops::Event)
+}
+
+const ALL: [Stops; 3] = [Stops::Event, Stops::Seccomp, Stops::Syscall];
+
+#[test]
+fn a_child_may_stop_and_end_before_its_parent_reports_it() {
+    for stops in ALL {
+        for (call, kind) in [(FORK, "Process"), (VFORK, "Vfork"), (THREAD, "Thread")] {
+            let born = before_birth(stops);
+            let mut parent = creation(stops, call, 2);
+            parent.push(GONE);
+            let threads = [
+                thread(1, (1, 0), FORK, &parent),
+                thread(2, (1, born), call, &[Trap, KILLED]),
+            ];
+            let orders = for_every_order(stops, true, &threads, &|run| {
+                let made = format!("1 made {kind} 2");
+                let ended = "2 Killed { signal: Signal(9), core_dumped: false }";
+                assert_set(run, &[&made, ended, "1 Exited(0)"]);
+                let lines = run.lines();
+                assert!(
+                    position(&lines, &made) < position(&lines, ended),
+                    "{lines:?}"
+                );
+                assert!(run.machine.is_empty());
+            });
+            assert!(orders > 3, "{orders} orders");
+        }
+    }
+}
+
+#[test]
+fn two_generations_in_any_order_have_the_right_parents() {
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, FORK, 2);
+        first.push(GONE);
+        let mut second = vec![Trap];
+        second.extend(creation(stops, THREAD, 3));
+        second.push(GONE);
+        let threads = [
+            thread(1, (1, 0), FORK, &first),
+            thread(2, (1, born), FORK, &second),
+            thread(3, (2, 1 + born), THREAD, &[Trap, GONE]),
+        ];
+        for_every_order(stops, true, &threads, &|run| {
+            assert_set(
+                run,
+                &[
+                    "1 made Process 2",
+                    "2 made Thread 3",
+                    "1 Exited(0)",
+                    "2 Exited(0)",
+                    "3 Exited(0)",
+                ],
+            );
+            let thread = run.events.iter().find(|e| e.tid == Tid(3)).unwrap();
+            assert_eq!(
+                thread.tgid,
+                Pid(2),
+                "a thread belongs to its parent's group"
+            );
+            let lines = run.lines();
+            assert!(position(&lines, "1 made Process 2") < position(&lines, "2 made Thread 3"));
+        });
+    }
+}
+
+#[test]
+fn the_stops_of_each_mode_are_as_few_as_promised() {
+    for (stops, resumes) in [
+        (
+            Stops::Event,
+            vec![(1, Resume::Cont(None)), (2, Resume::Cont(None))],
+        ),
+        (
+            Stops::Seccomp,
+            vec![
+                (1, Resume::Syscall(None)),
+                (1, Resume::Cont(None)),
+                (2, Resume::Cont(None)),
+            ],
+        ),
+        (
+            Stops::Syscall,
+            vec![
+                (1, Resume::Syscall(None)),
+                (1, Resume::Syscall(None)),
+                (1, Resume::Syscall(None)),
+                (2, Resume::Syscall(None)),
+            ],
+        ),
+    ] {
+        let mut run = Run::new(stops, true);
+        for report in creation(stops, FORK, 2) {
+            run.feed(1, report);
+        }
+        run.feed(2, Trap);
+        assert_eq!(run.resumed, resumes);
+    }
+}
+
+#[test]
+fn a_failed_call_is_told_once_with_its_error() {
+    for (stops, entry) in [
+        (Stops::Seccomp, Seccomp(FORK)),
+        (Stops::Syscall, Entry(FORK)),
+    ] {
+        let mut run = Run::new(stops, true);
+        run.feed(1, entry);
+        run.feed(1, Exit(-11));
+        assert_eq!(run.lines(), ["1 failed 11"]);
+        // Interrupted, then restarted by the kernel: one creation.
+        run.feed(1, entry);
+        run.feed(1, Exit(-513));
+        run.feed(1, Delivery(17));
+        run.feed(1, entry);
+        run.feed(1, Created(2, FORK));
+        run.feed(2, Trap);
+        assert_eq!(
+            run.lines(),
+            ["1 failed 11", "1 failed 513", "1 made Process 2"]
+        );
+        assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn a_child_hidden_from_tracers_is_told_from_the_return_value() {
+    let call = syscall(56, [0x80_0011, 0, 0, 0, 0, 0]);
+    for (stops, entry) in [
+        (Stops::Seccomp, Seccomp(call)),
+        (Stops::Syscall, Entry(call)),
+    ] {
+        let mut run = Run::new(stops, true);
+        run.feed(1, entry);
+        run.feed(1, Exit(77));
+        assert_eq!(run.lines(), ["1 made Process 77"]);
+        let EventKind::Create(create) = &run.events[0].kind else {
+            panic!()
+        };
+        assert_eq!(create.child().unwrap().followed, Followed::Untraced);
+    }
+}
+
+#[test]
+fn exec_from_another_thread_takes_the_leaders_tid() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        for report in creation(stops, THREAD, 2) {
+            run.feed(1, report);
+        }
+        run.feed(2, Trap);
+        // The leader sits in a call of its own when it vanishes.
+        match stops {
+            Stops::Seccomp => run.feed(1, Seccomp(FORK)),
+            Stops::Syscall => run.feed(1, Entry(FORK)),
+            Stops::Event => {}
+        }
+        match stops {
+            Stops::Seccomp => run.feed(2, Seccomp(EXEC)),
+            Stops::Syscall => run.feed(2, Entry(EXEC)),
+            Stops::Event => {}
+        }
+        // The event comes under the leader's tid.
+        run.running.insert(1, true);
+        run.feed(1, Exec(2));
+        if stops == Stops::Syscall {
+            run.feed(1, Exit(0));
+        }
+        for report in creation(stops, FORK, 3) {
+            run.feed(1, report);
+        }
+        run.feed(3, Trap);
+        run.feed(3, GONE);
+        run.feed(1, GONE);
+        let lines = run.lines();
+        assert_eq!(
+            lines[lines.len() - 5..],
+            [
+                "1 superseded by 2",
+                "2 exec Some(true)",
+                "1 made Process 3",
+                "3 Exited(0)",
+                "1 Exited(0)",
+            ],
+            "{stops:?}"
+        );
+        assert_eq!(lines[0], "1 made Thread 2");
+        assert!(run.machine.is_empty());
+    }
+}
+
+#[test]
+fn without_follow_a_child_is_let_go_in_any_order() {
+    for stops in [Stops::Event, Stops::Syscall] {
+        let born = before_birth(stops);
+        let mut parent = creation(stops, FORK, 2);
+        parent.push(GONE);
+        let threads = [
+            thread(1, (1, 0), FORK, &parent),
+            thread(2, (1, born), FORK, &[Trap]),
+        ];
+        for_every_order(stops, false, &threads, &|run| {
+            assert_set(run, &["1 made Process 2", "1 Exited(0)"]);
+            assert!(run.resumed.contains(&(2, Resume::Detach(None))));
+            assert!(run.machine.is_empty());
+        });
+    }
+}
+
+#[test]
+fn group_stops_last_and_signals_pass() {
+    let mut run = Run::new(Stops::Seccomp, true);
+    run.feed(1, Delivery(64));
+    run.feed(1, Delivery(19));
+    run.feed(1, Group(19));
+    run.feed(1, Trap);
+    assert_eq!(
+        run.resumed,
+        [
+            (1, Resume::Cont(Some(Signal(64)))),
+            (1, Resume::Cont(Some(Signal(19)))),
+            (1, Resume::Listen),
+            (1, Resume::Cont(None)),
+        ]
+    );
+}
+
+#[test]
+fn a_child_born_into_a_stopped_group_stays_stopped() {
+    let mut run = Run::new(Stops::Event, true);
+    run.feed(2, Group(19));
+    assert!(run.machine.has_held());
+    run.feed(1, Created(2, FORK));
+    assert_eq!(run.resumed, [(2, Resume::Listen), (1, Resume::Cont(None))]);
+}
+
+#[test]
+fn a_parent_killed_before_its_event_still_has_its_child() {
+    for stops in [Stops::Seccomp, Stops::Syscall] {
+        let entry = creation(stops, FORK, 2)[0];
+        // The child's stop before the parent's end, and after.
+        for child_first in [true, false] {
+            let mut run = Run::new(stops, true);
+            run.probe.registers.insert(2, FORK);
+            run.probe.families.insert(2, (2, 999));
+            run.feed(1, entry);
+            if child_first {
+                run.feed(2, Trap);
+                run.feed(1, KILLED);
+                assert_eq!(run.lines()[0], "1 made Process 2");
+            } else {
+                run.feed(1, KILLED);
+                assert_eq!(run.lines()[0], "1 unknown");
+                run.feed(2, Trap);
+                run.overdue();
+                assert_eq!(run.lines().last().unwrap(), "1 made Process 2");
+            }
+            assert_eq!(run.held_back, 0, "the child runs");
+            run.feed(2, GONE);
+            assert!(run.machine.is_empty());
+        }
+    }
+    // In event mode nothing is known before the event.
+    let mut run = Run::new(Stops::Event, true);
+    run.probe.registers.insert(2, THREAD);
+    run.probe.families.insert(2, (1, 999));
+    run.feed(2, Trap);
+    run.feed(1, KILLED);
+    run.overdue();
+    assert_eq!(run.lines()[1], "1 made Thread 2");
+    assert_eq!(run.held_back, 0);
+}
+
+#[test]
+fn a_held_child_waits_while_its_parent_lives() {
+    let mut run = Run::new(Stops::Event, true);
+    run.probe.registers.insert(2, FORK);
+    run.probe.families.insert(2, (2, 1));
+    run.feed(2, Trap);
+    run.overdue();
+    assert!(run.lines().is_empty());
+    run.feed(1, Created(2, FORK));
+    assert_eq!(run.lines(), ["1 made Process 2"]);
+    assert_eq!(run.held_back, 0);
+}
+
+#[test]
+fn a_tid_that_died_unnamed_may_be_born_again() {
+    let mut run = Run::new(Stops::Event, true);
+    run.feed(2, KILLED);
+    run.probe.families.insert(2, (2, 1));
+    run.feed(1, Created(2, FORK));
+    run.feed(2, Trap);
+    assert_eq!(run.lines(), ["1 made Process 2"]);
+    assert_eq!(run.held_back, 0, "the second bearer of the tid runs");
+}
+
+#[test]
+fn a_parent_killed_in_its_event_stop_leaves_a_child_that_runs() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.probe.registers.insert(2, FORK);
+        run.probe.families.insert(2, (2, 999));
+        if stops != Stops::Event {
+            run.feed(1, creation(stops, FORK, 2)[0]);
+        }
+        run.probe.gone = true;
+        run.feed(1, Created(2, FORK));
+        run.probe.gone = false;
+        run.feed(2, Trap);
+        run.feed(1, KILLED);
+        run.overdue();
+        assert!(
+            run.lines().contains(&"1 made Process 2".to_owned()),
+            "{stops:?}"
+        );
+        assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn draining_lets_go_of_all_but_those_with_a_filter() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.machine.drain();
+        for report in creation(stops, FORK, 2) {
+            if run.machine.tasks.contains_key(&Tid(1)) {
+                run.feed(1, report);
+            }
+        }
+        let detached = run
+            .resumed
+            .iter()
+            .any(|(_, how)| matches!(how, Resume::Detach(_)));
+        assert_eq!(detached, stops != Stops::Seccomp);
+        assert_eq!(run.held_back, 0);
+    }
+}
+
+fn any_report() -> impl Strategy<Value = Report> {
+    let call = prop_oneof![Just(FORK), Just(VFORK), Just(THREAD), Just(EXEC)];
+    prop_oneof![
+        call.clone().prop_map(Seccomp),
+        call.clone().prop_map(Entry),
+        (-600i64..10).prop_map(Exit),
+        (1i32..6, call).prop_map(|(child, call)| Created(child, call)),
+        (1i32..6).prop_map(Exec),
+        Just(Trap),
+        Just(Group(19)),
+        (1i32..65).prop_map(Delivery),
+        Just(GONE),
+        Just(KILLED),
+    ]
+}
+
+proptest! {
+    /// Whatever is reported: no panic, every stop of a known thread is
+    /// answered with one decision, and no live thread is created twice.
+    #[test]
+    fn any_reports_are_survived(
+        stops in prop_oneof![Just(Stops::Event), Just(Stops::Seccomp), Just(Stops::Syscall)],
+        follow: bool,
+        reports in proptest::collection::vec((1i32..6, any_report()), 0..60),
+    ) {
+        let mut run = Run::new(stops, follow);
+        for (tid, report) in reports {
+            // A thread that is stopped can only end.
+            if run.running.get(&tid) == Some(&false) && !matches!(report, Ended(_)) {
+                continue;
+            }
+            if matches!(report, Ended(_)) && run.running.get(&tid) == Some(&false) {
+                run.running.insert(tid, true);
+                run.held_back -= 1;
+            }
+            // Nobody creates itself, or a thread that lives.
+            if let Created(child, _) = report {
+                if child == tid || run.machine.tasks.contains_key(&Tid(child)) {
+                    continue;
+                }
+            }
+            run.probe.registers.insert(tid, FORK);
+            run.feed(tid, report);
+            let held = run.machine.held.values().filter(|h| matches!(h, Held::Stopped(..))).count();
+            prop_assert_eq!(run.held_back, held, "stops without a decision");
+        }
+    }
+}
