@@ -126,7 +126,7 @@ Exit status:
   that of the program, or death by the same signal; 1 where forktrace itself
   failed or the trace could not be written; 126 where the command can't be
   executed, 127 where there is none; 141 where the reader of the trace went
-  away. The last two words on a trace never hide a failure of the program.";
+  away. What is said of the trace never hides a failure of the program.";
 
 impl Cli {
     /// What the run needs.

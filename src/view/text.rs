@@ -191,8 +191,8 @@ impl Format {
 
 fn exec_meaning(tid: Tid, tgid: Pid, exec: &Exec) -> String {
     let mut words = format!(
-        "process {tgid} runs a new program: memory replaced, caught signals reset, files kept but \
-         for close-on-exec"
+        "process {tgid} becomes a new program: memory replaced, signal handlers reset, \
+         close-on-exec files closed"
     );
     if let Some(parent) = exec.releases {
         let _ = write!(words, "; {parent}, suspended in vfork, goes on");
