@@ -73,9 +73,19 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// One line on standard error. If that is closed nobody can be told.
+/// One line on standard error, whatever a file's name in it holds. If that is
+/// closed nobody can be told.
 fn say(message: &str) {
-    let _ = std::io::stderr().write_all(format!("forktrace: {message}\n").as_bytes());
+    let mut line = String::from("forktrace: ");
+    for c in message.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Ends as the program did; a trace that is not whole doesn't end in success.

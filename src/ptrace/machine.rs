@@ -117,30 +117,24 @@ pub struct Machine {
     held: HashMap<Tid, Held>,
     former: VecDeque<Former>,
     draining: bool,
+    /// Whether the first event was told: a program that never comes to run has
+    /// no trace.
+    started: bool,
     now: Duration,
 }
 
 impl Machine {
-    /// A machine that traces nothing yet. `output` gets the first event.
-    pub fn new(settings: Settings, output: &mut Output) -> Machine {
-        let machine = Machine {
+    /// A machine that traces nothing yet.
+    pub fn new(settings: Settings) -> Machine {
+        Machine {
             settings,
             tasks: HashMap::new(),
             held: HashMap::new(),
             former: VecDeque::new(),
             draining: false,
+            started: false,
             now: Duration::ZERO,
-        };
-        machine.tell(
-            output,
-            Tid(0),
-            Pid(0),
-            EventKind::Start(Start {
-                stops: settings.stops,
-                follow: settings.follow,
-            }),
-        );
-        machine
+        }
     }
 
     /// Adds the thread that will exec the program to trace.
@@ -192,7 +186,14 @@ impl Machine {
         }
     }
 
-    fn tell(&self, output: &mut Output, tid: Tid, tgid: Pid, kind: EventKind) {
+    fn tell(&mut self, output: &mut Output, tid: Tid, tgid: Pid, kind: EventKind) {
+        if !std::mem::replace(&mut self.started, true) {
+            let start = Start {
+                stops: self.settings.stops,
+                follow: self.settings.follow,
+            };
+            self.tell(output, tid, tgid, EventKind::Start(start));
+        }
         output.events.push_back(Event {
             at: self.now,
             tid,
@@ -326,7 +327,7 @@ impl Machine {
     }
 
     fn tell_create(
-        &self,
+        &mut self,
         output: &mut Output,
         tid: Tid,
         tgid: Pid,

@@ -89,22 +89,18 @@ impl Tracer {
             launch.kill_on_exit,
         )
         .map_err(LaunchError::Refused)?;
-        let mut output = Output::default();
-        let mut machine = Machine::new(
-            Settings {
-                stops: program.stops,
-                follow: launch.follow,
-                string_limit: launch.string_limit,
-            },
-            &mut output,
-        );
+        let mut machine = Machine::new(Settings {
+            stops: program.stops,
+            follow: launch.follow,
+            string_limit: launch.string_limit,
+        });
         machine.launch(program.waiting.tid);
         sys::pass_signals_to(Some(program.waiting.tid), &inherited);
         program.waiting.go();
         let notices = program.notice.take().into_iter().collect();
         Ok(Tracer {
             machine,
-            output,
+            output: Output::default(),
             live: Live,
             program,
             path,

@@ -147,9 +147,8 @@ struct Run {
 
 impl Run {
     fn new(stops: Stops, follow: bool) -> Run {
-        let mut output = Output::default();
-        let mut machine = Machine::new(settings(stops, follow), &mut output);
-        assert!(matches!(output.events[0].kind, EventKind::Start(_)));
+        let mut machine = Machine::new(settings(stops, follow));
+        machine.started = true;
         machine.launch(Tid(1));
         machine.tasks.get_mut(&Tid(1)).unwrap().launching = false;
         Run {
@@ -227,6 +226,20 @@ fn line(event: &Event) -> String {
         EventKind::Lost(_) => format!("{tid} lost"),
         EventKind::Start(_) => "start".to_owned(),
     }
+}
+
+#[test]
+fn the_first_event_says_how_tracing_works() {
+    let mut run = Run::new(Stops::Event, true);
+    run.machine.started = false;
+    run.feed(1, GONE);
+    assert_eq!(run.lines(), ["start", "1 Exited(0)"]);
+    // A program that never came to run has no trace at all.
+    let mut run = Run::new(Stops::Event, true);
+    run.machine.started = false;
+    run.machine.tasks.get_mut(&Tid(1)).unwrap().launching = true;
+    run.feed(1, GONE);
+    assert!(run.lines().is_empty());
 }
 
 /// Every order of a scenario's reports that the kernel may choose.
@@ -691,10 +704,10 @@ proptest! {
                 run.held_back -= 1;
             }
             // Nobody creates itself, or a thread that lives.
-            if let Created(child, _) = report {
-                if child == tid || run.machine.tasks.contains_key(&Tid(child)) {
-                    continue;
-                }
+            if matches!(report, Created(child, _)
+                if child == tid || run.machine.tasks.contains_key(&Tid(child)))
+            {
+                continue;
             }
             run.probe.registers.insert(tid, FORK);
             run.feed(tid, report);

@@ -1,0 +1,33 @@
+//! What the integration tests share: running programs without ever hanging, compiling
+//! fixtures, reading traces, and judging them against strace and against themselves.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+pub(crate) mod case;
+pub(crate) mod check;
+pub(crate) mod fixture;
+pub(crate) mod program;
+pub(crate) mod run;
+pub(crate) mod trace;
+pub(crate) mod tree;
+
+/// The three ways forktrace learns of creations; each must tell the same story.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    Seccomp,
+    Event,
+    Syscall,
+}
+
+impl Mode {
+    pub(crate) const ALL: [Mode; 3] = [Mode::Seccomp, Mode::Event, Mode::Syscall];
+
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Mode::Seccomp => "--stops=seccomp",
+            Mode::Event => "--stops=event",
+            Mode::Syscall => "--stops=syscall",
+        }
+    }
+}
