@@ -41,6 +41,8 @@ pub enum Call {
     Unshare,
     /// setns(2): likewise.
     Setns,
+    /// ptrace(2): a tracee can't be traced by another tracer.
+    Ptrace,
 }
 
 impl Call {
@@ -55,6 +57,7 @@ impl Call {
             Call::Execveat => "execveat",
             Call::Unshare => "unshare",
             Call::Setns => "setns",
+            Call::Ptrace => "ptrace",
         }
     }
 
@@ -70,12 +73,14 @@ const NUMBERS: &[(Abi, u64, Call)] = &[
     (Abi::X86_64, 57, Call::Fork),
     (Abi::X86_64, 58, Call::Vfork),
     (Abi::X86_64, 59, Call::Execve),
+    (Abi::X86_64, 101, Call::Ptrace),
     (Abi::X86_64, 272, Call::Unshare),
     (Abi::X86_64, 308, Call::Setns),
     (Abi::X86_64, 322, Call::Execveat),
     (Abi::X86_64, 435, Call::Clone3),
     (Abi::I386, 2, Call::Fork),
     (Abi::I386, 11, Call::Execve),
+    (Abi::I386, 26, Call::Ptrace),
     (Abi::I386, 120, Call::Clone),
     (Abi::I386, 190, Call::Vfork),
     (Abi::I386, 310, Call::Unshare),
@@ -86,6 +91,7 @@ const NUMBERS: &[(Abi, u64, Call)] = &[
     (Abi::X32, X32_SYSCALL_BIT | 57, Call::Fork),
     (Abi::X32, X32_SYSCALL_BIT | 58, Call::Vfork),
     (Abi::X32, X32_SYSCALL_BIT | 272, Call::Unshare),
+    (Abi::X32, X32_SYSCALL_BIT | 521, Call::Ptrace),
     (Abi::X32, X32_SYSCALL_BIT | 308, Call::Setns),
     (Abi::X32, X32_SYSCALL_BIT | 435, Call::Clone3),
     (Abi::X32, X32_SYSCALL_BIT | 520, Call::Execve),
@@ -220,6 +226,7 @@ mod tests {
             (libc::SYS_execveat, Call::Execveat),
             (libc::SYS_unshare, Call::Unshare),
             (libc::SYS_setns, Call::Setns),
+            (libc::SYS_ptrace, Call::Ptrace),
         ] {
             assert_eq!(Abi::X86_64.call(nr as u64), Some(call));
         }

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Destination, StopsChoice};
-use crate::event::Stops;
+use crate::config::{Config, Destination, StopsChoice, What};
+use crate::event::{Follow, Stops};
+use crate::ids::Pid;
+use crate::ptrace::attach::Targets;
+use crate::ptrace::machine::DetachOn;
+use crate::ptrace::spawn::{self, Launch};
 use crate::view::style::When;
 use crate::view::text::Detail;
 
@@ -22,13 +26,13 @@ use crate::view::text::Detail;
     after_help = EXAMPLES,
     after_long_help = LONG_AFTER,
     arg_required_else_help = true,
-    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]..."
+    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]...\n       forktrace [OPTIONS] -p PID"
 )]
 pub struct Cli {
     /// The program to run, and its arguments
     #[arg(
         value_name = "COMMAND",
-        required = true,
+        required_unless_present = "pid",
         trailing_var_arg = true,
         value_parser = clap::value_parser!(OsString)
     )]
@@ -37,6 +41,53 @@ pub struct Cli {
     /// Follow every thread and process that descends from the program, to the last
     #[arg(short, long = "follow-forks", help_heading = "Tracing")]
     follow: bool,
+
+    /// Trace processes that run already, with all their threads; -p 1,2 -p 3
+    #[arg(
+        short,
+        long = "attach",
+        id = "pid",
+        value_name = "PID",
+        value_delimiter = ',',
+        conflicts_with = "command",
+        value_parser = clap::value_parser!(i32).range(1..),
+        help_heading = "Tracing"
+    )]
+    pid: Vec<i32>,
+
+    /// With -p: also the processes below those
+    #[arg(long, requires = "pid", help_heading = "Tracing")]
+    descendants: bool,
+
+    /// Follow processes only N generations below the first (0: its threads only)
+    #[arg(long, value_name = "N", requires = "follow", help_heading = "Tracing")]
+    max_depth: Option<u32>,
+
+    /// Let go of tracees that live on, at their exec or at the program's exit
+    ///
+    /// Where a seccomp filter is installed they can't live without a tracer:
+    /// then they are traced on, and nothing more of them is shown.
+    #[arg(long, value_name = "WHEN", value_enum, help_heading = "Tracing")]
+    detach_on: Option<DetachArg>,
+
+    /// Run the program as this user (name or number); setuid programs keep working
+    #[arg(
+        short,
+        long = "user",
+        value_name = "USER",
+        conflicts_with = "pid",
+        help_heading = "Tracing"
+    )]
+    user: Option<String>,
+
+    /// Trace from a detached grandchild: the program stays its parent's child
+    #[arg(
+        short = 'D',
+        long = "daemonize",
+        conflicts_with = "pid",
+        help_heading = "Tracing"
+    )]
+    detached: bool,
 
     /// Where the traced program is stopped to be looked at
     ///
@@ -54,7 +105,7 @@ pub struct Cli {
     ///
     /// Without it children that outlive the program are followed to their end
     /// (with -f), or left alone (without).
-    #[arg(long, help_heading = "Tracing")]
+    #[arg(long, conflicts_with = "pid", help_heading = "Tracing")]
     kill_on_exit: bool,
 
     /// Write the trace to FILE, not to stderr; "-" is stdout
@@ -96,7 +147,7 @@ pub struct Cli {
 /// `--stops`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum StopsArg {
-    /// seccomp with -f, syscall without
+    /// seccomp with -f, event with -p, else syscall
     Auto,
     /// At the calls of interest only, by a seccomp filter; needs -f
     Seccomp,
@@ -106,13 +157,23 @@ enum StopsArg {
     Syscall,
 }
 
+/// `--detach-on`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DetachArg {
+    /// When a process execs
+    Exec,
+    /// When the program's first process exits
+    ExitOfRoot,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
-  forktrace -v -- ruby -e fork               every flag explained";
+  forktrace -v -- ruby -e fork               every flag explained
+  forktrace -f -p 1234                       a process that runs already";
 
 const LONG_AFTER: &str = "\
 Examples:
@@ -121,6 +182,7 @@ Examples:
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
   forktrace -v -- ruby -e fork               every flag explained
+  forktrace -f -p 1234                       a process that runs already
 
 Exit status:
   that of the program, or death by the same signal; 1 where forktrace itself
@@ -140,18 +202,51 @@ impl Cli {
             StopsArg::Event => StopsChoice::Only(Stops::Event),
             StopsArg::Syscall => StopsChoice::Only(Stops::Syscall),
         };
-        if stops == StopsChoice::Only(Stops::Seccomp) && !self.follow {
-            return Err(
-                "--stops=seccomp needs -f: children that nobody follows would keep the filter and \
-                 fail to fork or exec"
-                    .to_owned(),
-            );
+        if stops == StopsChoice::Only(Stops::Seccomp) {
+            if !self.pid.is_empty() {
+                return Err(
+                    "--stops=seccomp doesn't go with -p: what runs already can't be given a filter"
+                        .to_owned(),
+                );
+            }
+            if !self.follow {
+                return Err(
+                    "--stops=seccomp needs -f: children that nobody follows would keep the filter \
+                     and fail to fork or exec"
+                        .to_owned(),
+                );
+            }
         }
+        let follow = match (self.follow, self.pid.is_empty()) {
+            (true, _) => Follow::All,
+            (false, true) => Follow::None,
+            (false, false) => Follow::Threads,
+        };
+        let what = if self.pid.is_empty() {
+            let user = self.user.as_deref().map(spawn::user).transpose();
+            What::Launch(Launch {
+                command: self.command,
+                may_fall_back: stops == StopsChoice::Auto,
+                kill_on_exit: self.kill_on_exit,
+                user: user.map_err(|error| format!("{error:#}"))?,
+                detached: self.detached,
+            })
+        } else {
+            What::Attach(Targets {
+                pids: self.pid.into_iter().map(Pid).collect(),
+                descendants: self.descendants,
+            })
+        };
         Ok(Config {
-            command: self.command,
-            follow: self.follow,
+            what,
+            follow,
             stops,
-            kill_on_exit: self.kill_on_exit,
+            max_depth: self.max_depth,
+            detach_on: match self.detach_on {
+                None => DetachOn::Never,
+                Some(DetachArg::Exec) => DetachOn::Exec,
+                Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
+            },
             string_limit: self.string_limit as usize,
             output: match self.output {
                 None => Destination::Stderr,

@@ -1,23 +1,27 @@
 //! What a run needs to know, free of the command line's grammar.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::event::Stops;
+use crate::event::{Follow, Stops};
+use crate::ptrace::attach::Targets;
+use crate::ptrace::machine::DetachOn;
+use crate::ptrace::spawn::Launch;
 use crate::view::style::When;
 use crate::view::text::Detail;
 
 /// One run of forktrace.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The program and its arguments.
-    pub command: Vec<OsString>,
-    /// Whether descendants are followed.
-    pub follow: bool,
+    /// What is traced.
+    pub what: What,
+    /// Which descendants are followed.
+    pub follow: Follow,
     /// Where tracees stop.
     pub stops: StopsChoice,
-    /// Whether tracees die with the program and with forktrace.
-    pub kill_on_exit: bool,
+    /// How many generations of processes below the first are followed.
+    pub max_depth: Option<u32>,
+    /// When to let go of tracees.
+    pub detach_on: DetachOn,
     /// The most bytes of a string that are shown.
     pub string_limit: usize,
     /// Where the trace goes.
@@ -26,6 +30,15 @@ pub struct Config {
     pub detail: Detail,
     /// When it is coloured.
     pub color: When,
+}
+
+/// What is traced.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A program that forktrace starts.
+    Launch(Launch),
+    /// Processes that run already.
+    Attach(Targets),
 }
 
 /// Where tracees stop, as asked for.
@@ -39,12 +52,14 @@ pub enum StopsChoice {
 
 impl StopsChoice {
     /// What to begin with.
-    pub fn resolve(self, follow: bool) -> Stops {
+    pub fn resolve(self, what: &What, follow: Follow) -> Stops {
         match self {
             StopsChoice::Only(stops) => stops,
+            // What runs already is neither filtered nor slowed.
+            StopsChoice::Auto if matches!(what, What::Attach(_)) => Stops::Event,
             // A filter is inherited by children that nobody follows: their
             // calls would fail.
-            StopsChoice::Auto if follow => Stops::Seccomp,
+            StopsChoice::Auto if follow == Follow::All => Stops::Seccomp,
             StopsChoice::Auto => Stops::Syscall,
         }
     }

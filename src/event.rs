@@ -37,8 +37,34 @@ pub enum EventKind {
         /// The thread that called exec, under its tid until then.
         by: Tid,
     },
-    /// Nothing more can be seen of the thread, though it runs on.
+    /// The thread was there already when tracing began.
+    Attached(Box<Attached>),
+    /// Nothing more is told of the thread, though it runs on.
     Lost(Lost),
+    /// The thread tries to trace others, which a traced thread can't in full.
+    Tracing,
+}
+
+/// A thread that was there already when tracing began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The name of the thread (`/proc/TID/comm`), any bytes.
+    pub comm: Vec<u8>,
+    /// The parent of its process.
+    pub parent: Pid,
+    /// Its tid in its own pid namespace.
+    pub own: i32,
+}
+
+/// Which descendants are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Follow {
+    /// None: only the threads given.
+    None,
+    /// The threads of the processes given.
+    Threads,
+    /// All.
+    All,
 }
 
 /// How tracing works in this run.
@@ -46,8 +72,8 @@ pub enum EventKind {
 pub struct Start {
     /// Where the tracees stop.
     pub stops: Stops,
-    /// Whether descendants are followed.
-    pub follow: bool,
+    /// Which descendants are followed.
+    pub follow: Follow,
 }
 
 /// Where tracees are made to stop.
@@ -116,7 +142,7 @@ pub struct Child {
 pub enum Followed {
     /// Yes.
     Yes,
-    /// No: the user didn't ask for it.
+    /// No: the user didn't ask for it, or not so deep.
     NotAsked,
     /// No: CLONE_UNTRACED hides it from tracers.
     Untraced,
@@ -169,9 +195,12 @@ pub enum End {
     },
 }
 
-/// Why a thread is no longer traced though it runs on.
+/// Why nothing more is told of a thread that runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// forktrace let go of it.
     Detached,
+    /// forktrace would have let go of it, but its seccomp filter needs a
+    /// tracer: it is traced on in silence.
+    Silenced,
 }

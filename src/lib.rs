@@ -28,8 +28,7 @@
 //!   depends on what the machine knows of it, and reading everything at each
 //!   stop would cost system calls that nobody needs. The probe is a trait, so
 //!   the machine stays as testable as if it were fed values.
-//! - `attach` does not exist yet, nor do the log, the tree and views other
-//!   than text.
+//! - The log, the tree and views other than text don't exist yet.
 
 pub mod abi;
 pub mod cli;
@@ -47,10 +46,11 @@ use std::io;
 
 use anyhow::{Context, anyhow};
 
-use config::{Config, Destination, StopsChoice};
+use config::{Config, Destination, What};
 use event::{End, Stops};
+use ids::Signal;
 use ptrace::spawn::LaunchError;
-use ptrace::{Launch, Tracer};
+use ptrace::{How, Tracer};
 use source::Source;
 use view::Sink;
 use view::output::Output;
@@ -59,8 +59,11 @@ use view::text::{Format, TextView};
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
-    /// How the program ended; `None` if forktrace left before it.
+    /// How the program ended; `None` if forktrace launched none, or left
+    /// before its end.
     pub program: Option<End>,
+    /// The signal that made forktrace leave.
+    pub left_by: Option<Signal>,
     /// Whether all of the trace was written.
     pub trace: Trace,
 }
@@ -88,15 +91,17 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         palette: config.color.decide(output.is_terminal()),
     };
     let mut view = TextView::new(output, format);
-    let stops = config.stops.resolve(config.follow);
-    let mut tracer = Tracer::launch(Launch {
-        command: config.command.clone(),
-        stops,
-        may_fall_back: config.stops == StopsChoice::Auto,
+    let how = How {
+        stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
-        kill_on_exit: config.kill_on_exit,
+        max_depth: config.max_depth,
+        detach_on: config.detach_on,
         string_limit: config.string_limit,
-    })?;
+    };
+    let mut tracer = match &config.what {
+        What::Launch(launch) => Tracer::launch(launch, how)?,
+        What::Attach(targets) => Tracer::attach(targets.clone(), how)?,
+    };
     if tracer.stops() == Stops::Seccomp && ptrace::live::filtered_already() {
         say(
             "a seccomp filter is in force here already (a container's?): calls that it refuses \
@@ -123,6 +128,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     }
     Ok(Finished {
         program: tracer.program_end()?,
+        left_by: tracer.left_by(),
         trace,
     })
 }

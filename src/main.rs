@@ -90,14 +90,14 @@ fn say(message: &str) {
 
 /// Ends as the program did; a trace that is not whole doesn't end in success.
 fn end(finished: Finished) -> ExitCode {
-    let code = match finished.program {
-        Some(End::Killed { signal, .. }) => {
+    let code = match (finished.program, finished.left_by) {
+        (Some(End::Killed { signal, .. }), _) | (None, Some(signal)) => {
             ptrace::sys::die_by(signal);
             // Not killed: as a shell says it.
             (128 + signal.0) as u8
         }
-        Some(End::Exited(code)) => code as u8,
-        None => FAILED,
+        (Some(End::Exited(code)), _) => code as u8,
+        (None, None) => 0,
     };
     match (code, finished.trace) {
         (0, Trace::ReaderGone) => ExitCode::from(READER_GONE),

@@ -97,12 +97,12 @@ impl Probe for Live {
     }
 }
 
-fn status_of(tid: Tid) -> Option<String> {
+pub(super) fn status_of(tid: Tid) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{tid}/status")).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))

@@ -27,7 +27,8 @@ use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{self, Request};
 use crate::event::{
-    Child, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
+    Attached, Child, Create, End, Event, EventKind, Exec, Follow, Followed, Lost, Outcome, Start,
+    Stops,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Errno, Pid, Tid};
@@ -55,10 +56,25 @@ pub struct Output {
 pub struct Settings {
     /// Where tracees stop.
     pub stops: Stops,
-    /// Whether descendants are followed.
-    pub follow: bool,
+    /// Which descendants are followed.
+    pub follow: Follow,
+    /// How many generations of processes below the first are followed.
+    pub max_depth: Option<u32>,
+    /// When to let go of tracees.
+    pub detach_on: DetachOn,
     /// The most bytes of a string, and elements of an array, that are read.
     pub string_limit: usize,
+}
+
+/// When to let go of tracees that live on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetachOn {
+    /// Never.
+    Never,
+    /// When one execs (but for the first program).
+    Exec,
+    /// When the first program ends.
+    ExitOfRoot,
 }
 
 /// What a traced thread is doing, as far as the next stop depends on it.
@@ -86,6 +102,14 @@ struct Task {
     /// Still forktrace's own code on the way to the program's exec: nothing
     /// of it is told.
     launching: bool,
+    /// Generations of processes between the first one and this.
+    depth: u32,
+    /// Not wanted, but its filter needs a tracer: nothing of it is told.
+    silent: bool,
+    /// Not wanted, and to be let go at its first stop.
+    unwanted: bool,
+    /// Whether it was told that it tries to trace others.
+    tracing_told: bool,
 }
 
 /// A thread that was reported before its creation was.
@@ -100,10 +124,31 @@ enum Held {
 #[derive(Debug)]
 struct Former {
     tid: Tid,
-    tgid: Pid,
-    ns_level: u8,
+    parent: Parent,
     /// Whether it was in a creating call, as far as the mode shows it.
     creating: bool,
+}
+
+/// What a child takes over from its parent.
+#[derive(Debug, Clone, Copy)]
+struct Parent {
+    tgid: Pid,
+    ns_level: u8,
+    ns_moved: bool,
+    depth: u32,
+    silent: bool,
+}
+
+impl Parent {
+    fn of(task: &Task) -> Parent {
+        Parent {
+            tgid: task.tgid,
+            ns_level: task.ns_level,
+            ns_moved: task.ns_moved,
+            depth: task.depth,
+            silent: task.silent,
+        }
+    }
 }
 
 /// How many ended tasks are remembered for [`Machine::overdue`].
@@ -148,6 +193,27 @@ impl Machine {
         );
     }
 
+    /// Adds a thread that is there already and was seized, and tells of it.
+    pub fn attach(
+        &mut self,
+        now: Duration,
+        tid: Tid,
+        tgid: Pid,
+        attached: Attached,
+        ns_level: u8,
+        output: &mut Output,
+    ) {
+        self.now = now;
+        self.tasks.insert(tid, Task::new(tgid, ns_level));
+        let kind = EventKind::Attached(Box::new(attached));
+        self.tell(output, tid, tgid, kind);
+    }
+
+    /// Whether a thread is known.
+    pub fn knows(&self, tid: Tid) -> bool {
+        self.tasks.contains_key(&tid) || self.held.contains_key(&tid)
+    }
+
     /// Whether there is nothing left that could stop or end.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && !self.has_held()
@@ -187,6 +253,9 @@ impl Machine {
     }
 
     fn tell(&mut self, output: &mut Output, tid: Tid, tgid: Pid, kind: EventKind) {
+        if self.tasks.get(&tid).is_some_and(|task| task.silent) {
+            return;
+        }
         if !std::mem::replace(&mut self.started, true) {
             let start = Start {
                 stops: self.settings.stops,
@@ -221,7 +290,7 @@ impl Machine {
         match cause {
             Cause::Seccomp | Cause::Syscall => {
                 match probe.phase(&stopped) {
-                    Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe),
+                    Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe, output),
                     Ok(Phase::Exit(value)) => self.left(tid, value, output),
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
                 }
@@ -238,10 +307,7 @@ impl Machine {
     /// Resumes a tracee in the way that its mode, its state and the cause of
     /// its stop ask for.
     fn go_on(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
-        let signal = match cause {
-            Cause::Signal(signal) => Some(signal),
-            _ => None,
-        };
+        let signal = cause.signal();
         if self.draining {
             self.tasks.remove(&stopped.tid());
             output.resume.push((stopped, Resume::Detach(signal)));
@@ -262,13 +328,30 @@ impl Machine {
     }
 
     /// A call is entered.
-    fn entered<P: Probe>(&mut self, stopped: &Stopped, syscall: Syscall, probe: &mut P) {
+    fn entered<P: Probe>(
+        &mut self,
+        stopped: &Stopped,
+        syscall: Syscall,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
         let limit = self.settings.string_limit;
-        let Some(task) = self.tasks.get_mut(&stopped.tid()) else {
+        let Some(task) = self
+            .tasks
+            .get_mut(&stopped.tid())
+            .filter(|task| !task.silent)
+        else {
             return;
         };
         task.doing = match syscall.call() {
             None => Doing::Nothing,
+            Some(Call::Ptrace) => {
+                let (tgid, told) = (task.tgid, std::mem::replace(&mut task.tracing_told, true));
+                if !told && ptrace_takes_a_tracee(syscall.args[0]) {
+                    self.tell(output, stopped.tid(), tgid, EventKind::Tracing);
+                }
+                return;
+            }
             Some(Call::Fork | Call::Vfork | Call::Clone | Call::Clone3) => {
                 let mut memory = probe.memory(stopped);
                 clone::decode(syscall, &mut memory, limit)
@@ -363,7 +446,7 @@ impl Machine {
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
-        task.launching = false;
+        let first = std::mem::replace(&mut task.launching, false);
         let releases = task.vfork_parent.take();
         let tgid = task.tgid;
         let call = match std::mem::replace(&mut task.doing, Doing::Nothing) {
@@ -380,21 +463,28 @@ impl Machine {
                 continues_as: (former != tid).then_some(tid),
                 releases,
             };
-            self.tell(output, former, tgid, EventKind::Exec(Box::new(exec)));
+            let silent = self.tasks.get(&tid).is_some_and(|task| task.silent);
+            if !silent {
+                self.tell(output, former, tgid, EventKind::Exec(Box::new(exec)));
+            }
         }
-        self.go_on(stopped, Cause::Exec, output);
+        if self.settings.detach_on == DetachOn::Exec && !first {
+            self.release(stopped, Cause::Exec, output);
+        } else {
+            self.go_on(stopped, Cause::Exec, output);
+        }
     }
 
     /// A thread is gone.
     fn ended<P: Probe>(&mut self, tid: Tid, end: End, probe: &mut P, output: &mut Output) {
         let Some(task) = self.tasks.remove(&tid) else {
             // Not known yet; or a child of ours that runs untraced.
-            if self.settings.follow || self.held.contains_key(&tid) {
+            if self.settings.follow != Follow::None || self.held.contains_key(&tid) {
                 self.held.insert(tid, Held::Dead(end));
             }
             return;
         };
-        if task.launching || self.draining {
+        if task.launching {
             return;
         }
         if self.former.len() == FORMER_MAX {
@@ -402,10 +492,14 @@ impl Machine {
         }
         self.former.push_back(Former {
             tid,
-            tgid: task.tgid,
-            ns_level: task.ns_level,
+            parent: Parent::of(&task),
             creating: matches!(task.doing, Doing::Creating(_)),
         });
+        // What follows is said of it by name: it is no task any more that
+        // could be looked up.
+        if task.silent || self.draining {
+            return;
+        }
         match task.doing {
             Doing::Nothing => {}
             Doing::Creating(request) => match self.child_of(&request.syscall, task.tgid, probe) {
@@ -425,16 +519,62 @@ impl Machine {
         self.tell(output, tid, task.tgid, EventKind::End(end));
     }
 
+    /// Lets go of a stopped thread; where its filter needs a tracer, in so far
+    /// as nothing more is told of it.
+    fn release(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
+        let tid = stopped.tid();
+        let tgid = self.tasks.get(&tid).map_or(Pid::from(tid), |t| t.tgid);
+        if self.settings.stops == Stops::Seccomp {
+            self.silence(tid, tgid, output);
+            self.go_on(stopped, cause, output);
+        } else {
+            self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
+            self.tasks.remove(&tid);
+            output
+                .resume
+                .push((stopped, Resume::Detach(cause.signal())));
+        }
+    }
+
+    fn silence(&mut self, tid: Tid, tgid: Pid, output: &mut Output) {
+        self.tell(output, tid, tgid, EventKind::Lost(Lost::Silenced));
+        if let Some(task) = self.tasks.get_mut(&tid) {
+            task.silent = true;
+        }
+    }
+
+    /// Tells nothing more of any thread left, though all are traced on.
+    pub fn silence_all(&mut self, now: Duration, output: &mut Output) {
+        self.now = now;
+        let mut left: Vec<(Tid, Pid)> = self.tasks.iter().map(|(t, k)| (*t, k.tgid)).collect();
+        left.sort_unstable();
+        for (tid, tgid) in left {
+            self.silence(tid, tgid, output);
+        }
+    }
+
     /// Forgets everything, telling that the threads left are not followed any
     /// more.
-    pub fn let_go(&mut self, output: &mut Output) {
-        let mut left: Vec<(Tid, Pid)> = self.tasks.drain().map(|(t, k)| (t, k.tgid)).collect();
+    pub fn let_go(&mut self, now: Duration, output: &mut Output) {
+        self.now = now;
+        let mut left: Vec<(Tid, Pid)> = self
+            .tasks
+            .drain()
+            .filter(|(_, task)| !task.silent && !task.expected)
+            .map(|(tid, task)| (tid, task.tgid))
+            .collect();
         left.sort_unstable();
         self.held.clear();
         for (tid, tgid) in left {
             self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
         }
     }
+}
+
+/// Whether a ptrace request makes a tracer: TRACEME, ATTACH, SEIZE.
+fn ptrace_takes_a_tracee(request: u64) -> bool {
+    const REQUESTS: [u64; 3] = [0, 16, 0x4206];
+    REQUESTS.contains(&request)
 }
 
 impl Task {
@@ -447,6 +587,10 @@ impl Task {
             ns_level,
             ns_moved: false,
             launching: false,
+            depth: 0,
+            silent: false,
+            unwanted: false,
+            tracing_told: false,
         }
     }
 }

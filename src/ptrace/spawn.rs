@@ -8,10 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, Uid, User, access, getgrouplist};
 
 use super::filter;
-use super::sys::{self, Inherited, Plan, Waiting};
+use super::sys::{self, Inherited, Plan, RunAs, Waiting};
 use crate::event::Stops;
 use crate::ids::Errno;
 
@@ -88,44 +88,60 @@ pub struct Launched {
     pub notice: Option<String>,
 }
 
+/// What to launch.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+    /// Whether another way to stop may be taken if that one is refused.
+    pub may_fall_back: bool,
+    /// Whether tracees die with the program and with forktrace.
+    pub kill_on_exit: bool,
+    /// The user to run it as.
+    pub user: Option<RunAs>,
+    /// Whether forktrace's own process becomes the program, and tracing goes
+    /// on in a grandchild of it.
+    pub detached: bool,
+}
+
 /// Forks the program's process, with a filter where `stops` needs one, and
-/// seizes it with the options for `stops` and `options`.
+/// seizes it.
 ///
 /// # Errors
 /// Where the kernel refuses the filter (unless `may_fall_back`: then stops at
 /// every system call take its place) or tracing.
 pub fn launch(
     path: &Path,
-    command: &[OsString],
+    launch: &Launch,
     inherited: &Inherited,
     stops: Stops,
-    may_fall_back: bool,
-    kill_on_exit: bool,
 ) -> anyhow::Result<Launched> {
     let string = |s: OsString| CString::new(s.into_vec()).context("the command holds a NUL byte");
     let mut plan = Plan {
         path: string(path.as_os_str().to_owned())?,
-        argv: command
+        argv: launch
+            .command
             .iter()
             .cloned()
             .map(string)
             .collect::<anyhow::Result<_>>()?,
         filter: (stops == Stops::Seccomp).then(filter::program),
         inherited,
+        user: launch.user.clone(),
+        detached: launch.detached,
     };
     let mut stops = stops;
     let mut notice = None;
     let mut waiting = sys::fork_waiting(&plan).context("cannot fork")?;
     if waiting.filter_errno != Errno(0) {
         let refused = waiting.filter_errno;
-        let tid = waiting.tid;
-        drop(waiting);
-        sys::reap(tid);
-        if !may_fall_back {
+        if !launch.may_fall_back || launch.detached {
+            give_up(waiting);
             bail!(
                 "the kernel refuses the seccomp filter: {refused}; use --stops=event or --stops=syscall"
             );
         }
+        give_up(waiting);
         notice = Some(format!(
             "the kernel refuses the seccomp filter: {refused}; using --stops=syscall, which is slower"
         ));
@@ -133,11 +149,15 @@ pub fn launch(
         plan.filter = None;
         waiting = sys::fork_waiting(&plan).context("cannot fork")?;
     }
+    if launch.detached {
+        waiting.introduce();
+        // The answer says only that it was heard.
+        let _ = waiting.report();
+    }
     let tid = waiting.tid;
-    let options = options(stops, kill_on_exit);
+    let options = options(stops, launch.kill_on_exit);
     if let Err(errno) = sys::seize(tid, options).and_then(|()| sys::interrupt(tid)) {
-        drop(waiting);
-        sys::reap(tid);
+        give_up(waiting);
         bail!("cannot trace: {errno}{}", refusal_hint(errno));
     }
     Ok(Launched {
@@ -147,7 +167,38 @@ pub fn launch(
     })
 }
 
-fn options(stops: Stops, kill_on_exit: bool) -> i32 {
+/// Lets a child that waits for leave to exec end without it.
+fn give_up(waiting: Waiting) {
+    let tid = waiting.tid;
+    drop(waiting);
+    sys::reap(tid);
+}
+
+/// The user to run a program as, by name or number.
+///
+/// # Errors
+/// Where there is no such user, or forktrace isn't root.
+pub fn user(name: &str) -> anyhow::Result<RunAs> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("-u {name}: only root can run a program as another user");
+    }
+    let by_number = || Some(User::from_uid(Uid::from_raw(name.parse().ok()?)));
+    let user = match User::from_name(name) {
+        Ok(Some(user)) => Some(user),
+        _ => by_number().and_then(Result::ok).flatten(),
+    }
+    .ok_or_else(|| anyhow!("-u {name}: there is no such user"))?;
+    let login = CString::new(user.name.as_str()).context("a user's name")?;
+    let groups = getgrouplist(&login, user.gid).context("cannot read the user's groups")?;
+    Ok(RunAs {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: groups.iter().map(|gid| gid.as_raw()).collect(),
+    })
+}
+
+/// The ptrace options for a way to stop.
+pub fn options(stops: Stops, kill_on_exit: bool) -> i32 {
     let mut options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACEFORK
         | libc::PTRACE_O_TRACEVFORK

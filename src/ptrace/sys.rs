@@ -1,5 +1,6 @@
 //! The border to the kernel: every system call that tracing needs, and the
-//! only `unsafe` of the project. Nothing here decides anything.
+//! only `unsafe` of the project. Nothing here decides anything. Long, because
+//! `unsafe` is to stay in one file.
 
 #![allow(unsafe_code)]
 
@@ -25,8 +26,39 @@ fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
     }
 }
 
-/// ptrace(2) with integers for address and data.
+/// Faults for tests: `FORKTRACE_FAULT=CALL:N:ERRNO` makes the Nth call of a
+/// kind fail, in debug builds only. CALL is a ptrace request's number, or
+/// `wait`.
+#[cfg(debug_assertions)]
+fn fault(call: &str) -> Option<Errno> {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    let plan = std::env::var("FORKTRACE_FAULT").ok()?;
+    let (kind, rest) = plan.split_once(':')?;
+    let (number, errno) = rest.split_once(':')?;
+    let number: usize = number.parse().ok()?;
+    let hit = kind == call && MADE.fetch_add(1, Ordering::Relaxed) + 1 == number;
+    let errno = errno.parse().ok()?;
+    hit.then_some(Errno(errno))
+}
+
+/// No faults in a release build.
+#[cfg(not(debug_assertions))]
+fn fault(_call: &str) -> Option<Errno> {
+    None
+}
+
+/// ptrace(2) with integers for address and data, tried once more where it
+/// fails: a refusal must be the kernel's last word before a tracee is given up.
 fn ptrace(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
+    ptrace_once(request, tid, addr, data).or_else(|_| ptrace_once(request, tid, addr, data))
+}
+
+fn ptrace_once(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
+    if cfg!(debug_assertions)
+        && let Some(errno) = fault(&request.to_string())
+    {
+        return Err(errno);
+    }
     // SAFETY: only called with requests that take numbers, or for which the
     // callers below pass pointers to live buffers of the size given.
     let result = unsafe { libc::ptrace(request, tid.0, addr as *mut c_void, data as *mut c_void) };
@@ -106,6 +138,31 @@ pub fn syscall_info(tid: Tid) -> Result<SyscallInfo, Errno> {
         &raw mut info as usize,
     )?;
     Ok(info)
+}
+
+/// The `si_code` of the signal that a tracee stopped for
+/// (`PTRACE_GETSIGINFO`): positive if the kernel sent it.
+///
+/// # Errors
+/// ESRCH if the tracee was killed in its stop.
+pub fn signal_code(tid: Tid) -> Result<c_int, Errno> {
+    // SAFETY: all zeros are a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    ptrace(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize)?;
+    Ok(info.si_code)
+}
+
+/// Changes the general registers (`PTRACE_SETREGS`).
+///
+/// # Errors
+/// ESRCH if the tracee was killed in its stop.
+pub fn set_registers(tid: Tid, registers: &libc::user_regs_struct) -> Result<(), Errno> {
+    ptrace(
+        libc::PTRACE_SETREGS,
+        tid,
+        0,
+        std::ptr::from_ref(registers) as usize,
+    )
 }
 
 /// The general registers (`PTRACE_GETREGS`).
@@ -208,6 +265,11 @@ fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
 /// # Errors
 /// EINTR when a signal handler ran.
 pub fn wait() -> Result<Option<(Tid, i32)>, Errno> {
+    if cfg!(debug_assertions)
+        && let Some(errno) = fault("wait")
+    {
+        return Err(errno);
+    }
     let mut status = 0;
     // SAFETY: `status` is a live int.
     let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
@@ -301,6 +363,27 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
 
 extern "C" fn on_alarm(_signal: c_int) {}
 
+/// The last terminal stop signal that came to forktrace's process group.
+static STOP_ASKED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn on_stop(signal: c_int) {
+    STOP_ASKED.store(signal, Ordering::Relaxed);
+}
+
+/// Whether forktrace's process group was told to stop by this signal since it
+/// was last asked, as a terminal or a suspending program does.
+pub fn group_was_stopped_by(signal: Signal) -> bool {
+    STOP_ASKED
+        .compare_exchange(signal.0, 0, Ordering::Relaxed, Ordering::Relaxed)
+        .is_ok()
+}
+
+/// Stops forktrace itself, until SIGCONT.
+pub fn stop_self() {
+    // SAFETY: a system call on numbers.
+    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+}
+
 /// Makes [`wait`] return with EINTR once this time has passed.
 pub fn wake_after_ms(ms: i64) {
     let timer = libc::itimerval {
@@ -360,7 +443,11 @@ pub fn take_signals() -> Inherited {
         let alarm: extern "C" fn(c_int) = on_alarm;
         set(libc::SIGALRM, alarm as usize, 0, false);
         set(libc::SIGCHLD, libc::SIG_DFL, 0, false);
-        set(libc::SIGTTIN, libc::SIG_IGN, 0, false);
+        // A stopped tracer would stall what it traces: it stops only when the
+        // program does.
+        let stop: extern "C" fn(c_int) = on_stop;
+        set(libc::SIGTSTP, stop as usize, libc::SA_RESTART, true);
+        set(libc::SIGTTIN, stop as usize, libc::SA_RESTART, true);
         set(libc::SIGTTOU, libc::SIG_IGN, 0, false);
 
         let mut pipe: libc::sigaction = std::mem::zeroed();
@@ -369,6 +456,12 @@ pub fn take_signals() -> Inherited {
         actions.push((libc::SIGPIPE, pipe));
         Inherited { mask, actions }
     }
+}
+
+/// forktrace's own tid.
+pub fn own_tid() -> Tid {
+    // SAFETY: only numbers.
+    Tid(unsafe { libc::getpid() })
 }
 
 /// From now on signals sent to forktrace go to this thread; `None`: they are
@@ -427,6 +520,22 @@ pub struct Plan<'a> {
     pub filter: Option<Vec<libc::sock_filter>>,
     /// What to restore.
     pub inherited: &'a Inherited,
+    /// Whom to run it as.
+    pub user: Option<RunAs>,
+    /// Whether the calling process is to become the program, and the tracer
+    /// goes on in a grandchild.
+    pub detached: bool,
+}
+
+/// A user to run the program as.
+#[derive(Debug, Clone)]
+pub struct RunAs {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
 }
 
 /// A child that waits for leave to exec.
@@ -455,45 +564,84 @@ pub fn fork_waiting(plan: &Plan<'_>) -> io::Result<Waiting> {
     let shell = c"/bin/sh";
     let mut shell_argv = vec![shell.as_ptr(), plan.path.as_ptr()];
     shell_argv.extend_from_slice(argv.get(1..).unwrap_or(&[ptr::null()]));
-    // SAFETY: forktrace has one thread, so that the child may run any code;
-    // `child` never returns.
+    // SAFETY: only numbers.
+    let original = unsafe { libc::getpid() };
+    // SAFETY: forktrace has one thread, so that the child may run any code.
     let pid = unsafe { libc::fork() };
-    match pid {
-        -1 => Err(io::Error::last_os_error()),
-        0 => {
-            // The write end must not stay open here, or the death of forktrace
-            // would go unnoticed.
-            drop(go_write);
-            // SAFETY: the pointer arrays are null-terminated and live.
-            unsafe {
-                child(
-                    plan,
-                    &argv,
-                    &shell_argv,
-                    report_write.as_raw_fd(),
-                    go_read.as_raw_fd(),
-                )
-            }
+    if pid == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let becomes_program = if plan.detached {
+        if pid == 0 {
+            detach();
+        } else {
+            // SAFETY: no status is asked for.
+            unsafe { libc::waitpid(pid, ptr::null_mut(), 0) };
         }
-        pid => {
-            drop(report_write);
-            let mut waiting = Waiting {
-                tid: Tid(pid),
-                filter_errno: Errno(0),
-                go: go_write,
-                report: report_read,
-            };
-            waiting.filter_errno = waiting.report().unwrap_or(Errno(libc::ESRCH));
-            Ok(waiting)
+        pid != 0
+    } else {
+        pid == 0
+    };
+    if becomes_program {
+        // The write end must not stay open here, or the death of the tracer
+        // would go unnoticed.
+        drop(go_write);
+        // SAFETY: the pointer arrays are null-terminated and live; `child`
+        // never returns.
+        unsafe {
+            child(
+                plan,
+                &argv,
+                &shell_argv,
+                report_write.as_raw_fd(),
+                go_read.as_raw_fd(),
+            )
+        }
+    }
+    drop(report_write);
+    let mut waiting = Waiting {
+        tid: Tid(if plan.detached { original } else { pid }),
+        filter_errno: Errno(0),
+        go: go_write,
+        report: report_read,
+    };
+    waiting.filter_errno = waiting.report().unwrap_or(Errno(libc::ESRCH));
+    Ok(waiting)
+}
+
+/// Called in a child of the process that becomes the program: goes on in a
+/// grandchild of that, in a process group of its own, so that neither its
+/// parent's wait nor the terminal's signals find it.
+fn detach() {
+    // SAFETY: one thread, and system calls on numbers.
+    unsafe {
+        match libc::fork() {
+            0 => {
+                libc::setpgid(0, 0);
+            }
+            -1 => libc::_exit(1),
+            _ => libc::_exit(0),
         }
     }
 }
 
 impl Waiting {
+    /// Tells the child who is going to trace it: where Yama allows tracing of
+    /// descendants only, one that is no ancestor needs leave.
+    pub fn introduce(&self) {
+        // SAFETY: only numbers.
+        self.tell(unsafe { libc::getpid() });
+    }
+
     /// Lets the child exec. The pipe to read a failure from stays.
     pub fn go(&self) {
-        // SAFETY: one byte of a live buffer to an open pipe.
-        unsafe { libc::write(self.go.as_raw_fd(), [0u8].as_ptr().cast(), 1) };
+        self.tell(0);
+    }
+
+    fn tell(&self, word: i32) {
+        let bytes = word.to_ne_bytes();
+        // SAFETY: a live buffer to an open pipe; so few bytes go at once.
+        unsafe { libc::write(self.go.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
     }
 
     /// The next error number that the child reports; `None` once it has
@@ -555,13 +703,26 @@ unsafe fn child(
             Some(filter) => install_filter(filter).err().unwrap_or(Errno(0)),
             None => Errno(0),
         });
-        let mut byte = 0u8;
         loop {
-            match libc::read(go, (&raw mut byte).cast(), 1) {
-                1 => break,
+            let mut word = [0u8; 4];
+            match libc::read(go, word.as_mut_ptr().cast(), word.len()) {
+                4 if word == [0; 4] => break,
+                4 => {
+                    let tracer = i32::from_ne_bytes(word) as libc::c_ulong;
+                    libc::prctl(libc::PR_SET_PTRACER, tracer, 0, 0, 0);
+                    tell(Errno(0));
+                }
                 -1 if last_errno() == Errno(libc::EINTR) => {}
-                _ => libc::_exit(127),
+                _ => libc::_exit(1),
             }
+        }
+        if let Some(user) = &plan.user
+            && (libc::setgroups(user.groups.len(), user.groups.as_ptr()) == -1
+                || libc::setresgid(user.gid, user.gid, user.gid) == -1
+                || libc::setresuid(user.uid, user.uid, user.uid) == -1)
+        {
+            tell(last_errno());
+            libc::_exit(126);
         }
         for fd in 0..3 {
             if CLOSED_AT_START.load(Ordering::Relaxed) & 1 << fd != 0 {
@@ -581,7 +742,7 @@ unsafe fn child(
             errno = last_errno();
         }
         tell(errno);
-        libc::_exit(127)
+        libc::_exit(if errno == Errno::ENOENT { 127 } else { 126 })
     }
 }
 

@@ -45,6 +45,16 @@ pub enum Cause {
     Other,
 }
 
+impl Cause {
+    /// The signal that is to be delivered when the tracee goes on.
+    pub fn signal(self) -> Option<Signal> {
+        match self {
+            Cause::Signal(signal) => Some(signal),
+            _ => None,
+        }
+    }
+}
+
 /// How a stopped tracee goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {

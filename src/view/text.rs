@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::io;
 
+use super::escape::quote;
 use super::output::Output;
 use super::style::{Palette, Part};
 use super::{Sink, syntax};
 use crate::clone::{explain, meaning};
-use crate::event::{Create, End, Event, EventKind, Exec, Lost, Outcome, Start, Stops};
+use crate::event::{Attached, Create, End, Event, EventKind, Exec, Lost, Outcome, Start, Stops};
 use crate::ids::{Errno, Pid, Tid};
 
 /// How much to say.
@@ -78,9 +79,25 @@ impl Format {
                 });
                 out.push('\n');
             }
-            EventKind::Lost(Lost::Detached) => {
+            EventKind::Lost(lost) => {
                 self.tid(out, event.tid);
-                out.push_str("<detached ...>\n");
+                self.palette.paint(out, Part::Exit, |out| {
+                    out.push_str("+++ detached +++");
+                });
+                if *lost == Lost::Silenced {
+                    self.meaning(out, || {
+                        "nothing more is shown of it; its filter needs forktrace to stay".to_owned()
+                    });
+                }
+                out.push('\n');
+            }
+            EventKind::Attached(attached) => self.attached(out, event.tid, event.tgid, attached),
+            EventKind::Tracing => {
+                let _ = writeln!(
+                    out,
+                    "# {} calls ptrace: what forktrace traces can't be traced by another (EPERM)",
+                    event.tid
+                );
             }
         }
     }
@@ -95,6 +112,23 @@ impl Format {
             });
             out.push('\n');
         }
+    }
+
+    fn attached(self, out: &mut String, tid: Tid, tgid: Pid, attached: &Attached) {
+        self.tid(out, tid);
+        self.palette.paint(out, Part::Exit, |out| {
+            out.push_str("+++ attached: ");
+            quote(out, &attached.comm);
+            let _ = match Pid::from(tid) == tgid {
+                true => write!(out, ", parent {}", attached.parent),
+                false => write!(out, ", thread of {tgid}"),
+            };
+            if attached.own != tid.0 {
+                let _ = write!(out, ", {} in its pid namespace", attached.own);
+            }
+            out.push_str(" +++");
+        });
+        out.push('\n');
     }
 
     fn tid(self, out: &mut String, tid: Tid) {

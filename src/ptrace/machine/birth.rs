@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::{Doing, Former, Held, Machine, Output, Task};
+use super::{Doing, Former, Held, Machine, Output, Parent, Task};
 use crate::abi::Syscall;
 use crate::clone::{self, CloneFlags, Kind, Request};
-use crate::event::{Child, Followed, Outcome, Stops};
+use crate::event::{Child, Follow, Followed, Outcome, Stops};
 use crate::ids::{Pid, Tid};
 use crate::memory::read_u32;
 use crate::ptrace::probe::Probe;
@@ -80,14 +80,30 @@ impl Machine {
         probe: &mut P,
         output: &mut Output,
     ) {
-        let (tgid, level, moved) = match self.tasks.get(&tid) {
-            Some(task) => (task.tgid, task.ns_level, task.ns_moved),
+        let parent = match self.tasks.get(&tid) {
+            Some(task) => Parent::of(task),
             None => match self.former.iter().rev().find(|f| f.tid == tid) {
-                Some(former) => (former.tgid, former.ns_level, false),
-                None => (Pid::from(tid), 0, false),
+                Some(former) => former.parent,
+                None => Parent::of(&Task::new(Pid::from(tid), 0)),
             },
         };
+        let Parent {
+            tgid,
+            ns_level: level,
+            ns_moved: moved,
+            ..
+        } = parent;
         let kind = request.kind();
+        let depth = match kind {
+            Kind::Thread => parent.depth,
+            _ => parent.depth + 1,
+        };
+        let deep = self.settings.max_depth.is_some_and(|max| depth > max);
+        let wanted = match self.settings.follow {
+            Follow::None => false,
+            Follow::Threads => kind == Kind::Thread,
+            Follow::All => !deep,
+        };
         // Looking into /proc costs as much as a stop: only where the child's
         // number may differ from one namespace to another. Without stops at
         // unshare and setns any process may be the first of a new one.
@@ -100,7 +116,7 @@ impl Machine {
         } else {
             Vec::new()
         };
-        let followed = if self.settings.follow {
+        let followed = if wanted {
             Followed::Yes
         } else {
             Followed::NotAsked
@@ -113,7 +129,9 @@ impl Machine {
             parent_tid,
             pidfd,
         });
-        self.tell_create(output, tid, tgid, request, outcome);
+        if !parent.silent {
+            self.tell_create(output, tid, tgid, request, outcome);
+        }
         let child_tgid = match kind {
             Kind::Thread => tgid,
             _ => Pid::from(child),
@@ -125,6 +143,10 @@ impl Machine {
                 expected: true,
                 vfork_parent: (kind == Kind::Vfork).then_some(tid),
                 ns_moved: moved && child_level == level,
+                depth,
+                // A filter needs a tracer even where nobody wants to know.
+                silent: parent.silent || (!wanted && self.settings.stops == Stops::Seccomp),
+                unwanted: !wanted && self.settings.stops != Stops::Seccomp,
                 ..Task::new(child_tgid, child_level)
             },
         );
@@ -149,15 +171,17 @@ impl Machine {
 
     /// The first stop of a child whose creation was told.
     pub(super) fn first_stop(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
-        if self.settings.follow {
+        let wanted = self
+            .tasks
+            .get(&stopped.tid())
+            .is_none_or(|task| !task.unwanted);
+        if wanted {
             self.go_on(stopped, cause, output);
         } else {
             self.tasks.remove(&stopped.tid());
-            let signal = match cause {
-                Cause::Signal(signal) => Some(signal),
-                _ => None,
-            };
-            output.resume.push((stopped, Resume::Detach(signal)));
+            output
+                .resume
+                .push((stopped, Resume::Detach(cause.signal())));
         }
     }
 
@@ -226,7 +250,7 @@ impl Machine {
             let latest = |pick: &dyn Fn(&Former) -> bool| {
                 self.former.iter().rev().find(|f| pick(f)).map(|f| f.tid)
             };
-            let parent = latest(&|f| Some(f.tgid) == group && f.tid != child)
+            let parent = latest(&|f| Some(f.parent.tgid) == group && f.tid != child)
                 .or_else(|| latest(&|f| f.creating))
                 .or_else(|| latest(&|f| f.tid != child));
             if let Some(parent) = parent {

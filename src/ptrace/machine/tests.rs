@@ -128,7 +128,9 @@ impl Probe for Answers {
 fn settings(stops: Stops, follow: bool) -> Settings {
     Settings {
         stops,
-        follow,
+        follow: if follow { Follow::All } else { Follow::None },
+        max_depth: None,
+        detach_on: DetachOn::Never,
         string_limit: 32,
     }
 }
@@ -225,6 +227,8 @@ fn line(event: &Event) -> String {
         EventKind::Superseded { by } => format!("{tid} superseded by {by}"),
         EventKind::Lost(_) => format!("{tid} lost"),
         EventKind::Start(_) => "start".to_owned(),
+        EventKind::Attached(_) => format!("{tid} attached"),
+        EventKind::Tracing => format!("{tid} traces"),
     }
 }
 

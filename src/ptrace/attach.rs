@@ -1,0 +1,203 @@
+//! Attaching: seizing all threads of processes that run already, those born
+//! meanwhile included.
+//!
+//! A thread that was seized brings the threads it creates from then on along;
+//! one that was not yet seized may create threads that nobody traces. So the
+//! thread lists are read again until they show nothing new.
+
+use std::collections::HashSet;
+use std::fs;
+
+use anyhow::anyhow;
+
+use super::live::{field, status_of};
+use super::sys;
+use crate::event::Attached;
+use crate::ids::{Errno, Pid, Tid};
+
+/// What to attach to.
+#[derive(Debug, Clone)]
+pub struct Targets {
+    /// The processes.
+    pub pids: Vec<Pid>,
+    /// Whether the processes below them are taken too.
+    pub descendants: bool,
+}
+
+/// A thread that was seized.
+#[derive(Debug)]
+pub struct Seized {
+    /// Its tid.
+    pub tid: Tid,
+    /// Its process.
+    pub tgid: Pid,
+    /// How many pid namespaces below forktrace's its own is.
+    pub ns_level: u8,
+    /// What there is to tell of it.
+    pub attached: Attached,
+}
+
+/// What a round of seizing found.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Threads that are traced from now on.
+    pub seized: Vec<Seized>,
+    /// Processes that can't be traced, with the reason in words.
+    pub refused: Vec<(Pid, anyhow::Error)>,
+}
+
+/// Seizes every thread of the targets that `known` doesn't know, until the
+/// thread lists show no new one.
+pub fn seize_all(targets: &Targets, options: i32, known: &dyn Fn(Tid) -> bool) -> Round {
+    let mut round = Round::default();
+    let mut done: HashSet<Tid> = HashSet::new();
+    let mut refused: HashSet<Pid> = HashSet::new();
+    loop {
+        let before = done.len();
+        for pid in processes(targets) {
+            if refused.contains(&pid) {
+                continue;
+            }
+            let tids = threads(pid);
+            if tids.is_empty() && targets.pids.contains(&pid) && round_is_first(&done, known, pid) {
+                round.refused.push((pid, anyhow!("No such process")));
+                refused.insert(pid);
+            }
+            for tid in tids {
+                if known(tid) || !done.insert(tid) {
+                    continue;
+                }
+                match seize(pid, tid, options) {
+                    Ok(Some(seized)) => round.seized.push(seized),
+                    Ok(None) => {}
+                    Err(reason) => {
+                        round.refused.push((pid, reason));
+                        refused.insert(pid);
+                        break;
+                    }
+                }
+            }
+        }
+        if done.len() == before {
+            return round;
+        }
+    }
+}
+
+/// Whether nothing of a process was seen yet: later it may just have ended.
+fn round_is_first(done: &HashSet<Tid>, known: &dyn Fn(Tid) -> bool, pid: Pid) -> bool {
+    !done.contains(&Tid::from(pid)) && !known(Tid::from(pid))
+}
+
+/// Seizes one thread. `None`: it is gone, or came along with its creator.
+fn seize(pid: Pid, tid: Tid, options: i32) -> anyhow::Result<Option<Seized>> {
+    let errno = match sys::seize(tid, options) {
+        Ok(()) => return Ok(look(pid, tid)),
+        Err(errno) => errno,
+    };
+    if errno == Errno(libc::ESRCH) {
+        return Ok(None);
+    }
+    let status = status_of(tid).unwrap_or_default();
+    let tracer = field(&status, "TracerPid").unwrap_or("0");
+    let state = field(&status, "State").unwrap_or("X");
+    let own = sys::own_tid();
+    if tracer == own.to_string() || (state.starts_with(['Z', 'X']) && tid != Tid::from(pid)) {
+        return Ok(None);
+    }
+    if state.starts_with(['Z', 'X']) {
+        // A leader that exited before its threads: they are all there is.
+        return if threads(pid).len() > 1 {
+            Ok(None)
+        } else {
+            Err(anyhow!("it has ended and waits for its parent"))
+        };
+    }
+    Err(match tracer {
+        _ if tid == own || pid == Pid::from(own) => anyhow!("forktrace can't trace itself"),
+        "0" => anyhow!("{}{}", errno.text(), permission_hint(errno)),
+        other => anyhow!("it is traced already, by process {other}"),
+    })
+}
+
+/// What to do about a refusal.
+fn permission_hint(errno: Errno) -> String {
+    if errno != Errno::EPERM {
+        return String::new();
+    }
+    match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
+        .unwrap_or_default()
+        .trim()
+    {
+        "1" => "; kernel.yama.ptrace_scope is 1: only a program's own ancestors and root may \
+                attach (sudo, or sysctl kernel.yama.ptrace_scope=0)"
+            .to_owned(),
+        "2" => "; kernel.yama.ptrace_scope is 2: attaching needs CAP_SYS_PTRACE (sudo)".to_owned(),
+        "3" => "; kernel.yama.ptrace_scope is 3: attaching is forbidden until reboot".to_owned(),
+        _ => {
+            "; attaching to another user's or a privileged process needs CAP_SYS_PTRACE (sudo; in \
+              a container --cap-add=SYS_PTRACE)"
+                .to_owned()
+        }
+    }
+}
+
+fn look(pid: Pid, tid: Tid) -> Option<Seized> {
+    let status = status_of(tid)?;
+    let comm = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+    let tids: Vec<i32> = field(&status, "NSpid")
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let parent = field(&status, "PPid").and_then(|word| word.parse().ok());
+    Some(Seized {
+        tid,
+        tgid: pid,
+        ns_level: tids.len().saturating_sub(1) as u8,
+        attached: Attached {
+            comm: comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec(),
+            parent: Pid(parent.unwrap_or(0)),
+            own: tids.last().copied().unwrap_or(tid.0),
+        },
+    })
+}
+
+fn threads(pid: Pid) -> Vec<Tid> {
+    let mut tids: Vec<Tid> = numbers(&format!("/proc/{pid}/task")).map(Tid).collect();
+    tids.sort_unstable();
+    tids
+}
+
+/// The names in a directory that are numbers.
+fn numbers(directory: &str) -> impl Iterator<Item = i32> {
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The targets, and what is below them if that is wanted, parents first.
+fn processes(targets: &Targets) -> Vec<Pid> {
+    let mut found = targets.pids.clone();
+    if !targets.descendants {
+        return found;
+    }
+    let parents: Vec<(Pid, Pid)> = numbers("/proc")
+        .filter_map(|pid| {
+            let status = status_of(Tid(pid))?;
+            Some((Pid(pid), Pid(field(&status, "PPid")?.parse().ok()?)))
+        })
+        .collect();
+    let own = Pid::from(sys::own_tid());
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        for (pid, its_parent) in &parents {
+            if *its_parent == parent && *pid != own && !found.contains(pid) {
+                found.push(*pid);
+            }
+        }
+        next += 1;
+    }
+    found
+}
