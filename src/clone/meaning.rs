@@ -19,9 +19,10 @@ impl Clauses {
     }
 }
 
-/// What a successful call made. `tgid` is the caller's process, `pidfd` what
-/// the kernel stored for CLONE_PIDFD, if that could be read back.
-pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>) -> String {
+/// What a successful call made. `tgid` is the caller's process; `pidfd` what
+/// the kernel stored for CLONE_PIDFD, if that could be read back; `hidden`
+/// whether CLONE_UNTRACED hides the child from forktrace.
+pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, hidden: bool) -> String {
     if !request.is_decoded() {
         return "created; its arguments could not be read".to_owned();
     }
@@ -38,7 +39,7 @@ pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>) -> String {
     }
     namespaces(&mut clauses, flags);
     tid_words(&mut clauses, request);
-    extras(&mut clauses, request, pidfd);
+    extras(&mut clauses, request, pidfd, hidden);
     if request.spec == Spec::Fork {
         clauses.add("fork(2) itself, where glibc's fork() uses clone");
     }
@@ -234,7 +235,7 @@ fn tid_words(clauses: &mut Clauses, request: &Request) {
     }
 }
 
-fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>) {
+fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>, hidden: bool) {
     let flags = request.flags();
     if flags.has(CloneFlags::PIDFD) {
         match pidfd {
@@ -265,7 +266,11 @@ fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>) {
         ),
         (
             CloneFlags::UNTRACED,
-            "CLONE_UNTRACED hides it from tracers: not followed",
+            if hidden {
+                "CLONE_UNTRACED hides it from tracers: not followed"
+            } else {
+                "CLONE_UNTRACED, which would hide it from tracers, taken out for the call"
+            },
         ),
         (
             CloneFlags::PTRACE,
@@ -430,7 +435,7 @@ mod tests {
     }
 
     fn words(request: &Request) -> String {
-        created(request, Pid(4290), Some(5))
+        created(request, Pid(4290), Some(5), true)
     }
 
     #[test]

@@ -75,6 +75,15 @@ impl Probe for Live {
         Ok((r.rsp, abi))
     }
 
+    fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone> {
+        let mut r = sys::registers(task.tid()).map_err(|_| Gone)?;
+        match abi {
+            Abi::X86_64 | Abi::X32 => r.rdi = flags,
+            Abi::I386 => r.rbx = flags,
+        }
+        sys::set_registers(task.tid(), &r).map_err(|_| Gone)
+    }
+
     fn memory(&mut self, task: &Stopped) -> impl Memory {
         LiveMemory(task.tid())
     }

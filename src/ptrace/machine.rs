@@ -25,10 +25,9 @@ use std::time::Duration;
 use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
-use crate::clone::{self, Request};
+use crate::clone::{self, CloneFlags, Request, Spec};
 use crate::event::{
-    Attached, Child, Create, End, Event, EventKind, Exec, Follow, Followed, Lost, Outcome, Start,
-    Stops,
+    Attached, Create, End, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Errno, Pid, Tid};
@@ -110,6 +109,9 @@ struct Task {
     unwanted: bool,
     /// Whether it was told that it tries to trace others.
     tracing_told: bool,
+    /// The flags register of its clone as the program set it, while it holds
+    /// something else.
+    changed_flags: Option<(Abi, u64)>,
 }
 
 /// A thread that was reported before its creation was.
@@ -284,6 +286,7 @@ impl Machine {
             return;
         };
         if std::mem::take(&mut task.expected) {
+            self.restore_flags(&stopped, probe);
             self.first_stop(stopped, cause, output);
             return;
         }
@@ -291,7 +294,10 @@ impl Machine {
             Cause::Seccomp | Cause::Syscall => {
                 match probe.phase(&stopped) {
                     Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe, output),
-                    Ok(Phase::Exit(value)) => self.left(tid, value, output),
+                    Ok(Phase::Exit(value)) => {
+                        self.restore_flags(&stopped, probe);
+                        self.left(tid, value, probe, output);
+                    }
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
                 }
                 self.go_on(stopped, cause, output);
@@ -346,16 +352,26 @@ impl Machine {
         task.doing = match syscall.call() {
             None => Doing::Nothing,
             Some(Call::Ptrace) => {
-                let (tgid, told) = (task.tgid, std::mem::replace(&mut task.tracing_told, true));
-                if !told && ptrace_takes_a_tracee(syscall.args[0]) {
+                let tgid = task.tgid;
+                if ptrace_takes_a_tracee(syscall.args[0])
+                    && !std::mem::replace(&mut task.tracing_told, true)
+                {
                     self.tell(output, stopped.tid(), tgid, EventKind::Tracing);
                 }
                 return;
             }
             Some(Call::Fork | Call::Vfork | Call::Clone | Call::Clone3) => {
                 let mut memory = probe.memory(stopped);
-                clone::decode(syscall, &mut memory, limit)
-                    .map_or(Doing::Nothing, |r| Doing::Creating(Box::new(r)))
+                let request = clone::decode(syscall, &mut memory, limit);
+                drop(memory);
+                if self.settings.stops == Stops::Seccomp
+                    && let Some(request) = &request
+                {
+                    task.changed_flags = without_untraced(request)
+                        .filter(|(abi, _, to)| probe.set_clone_flags(stopped, *abi, *to).is_ok())
+                        .map(|(abi, from, _)| (abi, from));
+                }
+                request.map_or(Doing::Nothing, |r| Doing::Creating(Box::new(r)))
             }
             Some(Call::Execve | Call::Execveat) => {
                 let mut memory = probe.memory(stopped);
@@ -369,9 +385,18 @@ impl Machine {
         };
     }
 
+    /// Puts the flags register of a clone back to what the program set.
+    fn restore_flags<P: Probe>(&mut self, stopped: &Stopped, probe: &mut P) {
+        let task = self.tasks.get_mut(&stopped.tid());
+        if let Some((abi, flags)) = task.and_then(|task| task.changed_flags.take()) {
+            // Gone: then nobody will look at it.
+            let _ = probe.set_clone_flags(stopped, abi, flags);
+        }
+    }
+
     /// A call is left, with no event before: it failed, or its child is hidden
     /// from tracers. The exit after an event finds nothing to do.
-    fn left(&mut self, tid: Tid, value: i64, output: &mut Output) {
+    fn left<P: Probe>(&mut self, tid: Tid, value: i64, probe: &mut P, output: &mut Output) {
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
@@ -379,20 +404,12 @@ impl Machine {
         let error = (value < 0).then(|| Errno(value.unsigned_abs() as i32));
         match std::mem::replace(&mut task.doing, Doing::Nothing) {
             Doing::Nothing => {}
-            Doing::Creating(request) => {
-                let outcome = match error {
-                    Some(errno) => Outcome::Failed(errno),
-                    None => Outcome::Created(Child {
-                        tid: (level == 0).then_some(Tid(value as i32)),
-                        returned: value as i32,
-                        own: value as i32,
-                        followed: Followed::Untraced,
-                        parent_tid: None,
-                        pidfd: None,
-                    }),
-                };
-                self.tell_create(output, tid, tgid, *request, outcome);
-            }
+            Doing::Creating(request) => match error {
+                Some(errno) => {
+                    self.tell_create(output, tid, tgid, *request, Outcome::Failed(errno));
+                }
+                None => self.born_unseen(tid, value as i32, level, *request, probe, output),
+            },
             Doing::Executing(call) => {
                 // Success raises an event; an exit without one is a failure
                 // (or EXECVE_CHECK, which succeeds and changes nothing).
@@ -571,6 +588,20 @@ impl Machine {
     }
 }
 
+/// A clone that hides its child from tracers: its ABI, its flags register, and
+/// that register without CLONE_UNTRACED. The child would inherit the filter
+/// without a tracer, and all its own forks and execs would fail.
+fn without_untraced(request: &Request) -> Option<(Abi, u64, u64)> {
+    let Spec::Clone(clone) = &request.spec else {
+        return None;
+    };
+    let untraced = request.flags().has(CloneFlags::UNTRACED);
+    untraced.then(|| {
+        let without = clone.flags & !CloneFlags::UNTRACED.0;
+        (request.syscall.abi, clone.flags, without)
+    })
+}
+
 /// Whether a ptrace request makes a tracer: TRACEME, ATTACH, SEIZE.
 fn ptrace_takes_a_tracee(request: u64) -> bool {
     const REQUESTS: [u64; 3] = [0, 16, 0x4206];
@@ -591,6 +622,7 @@ impl Task {
             silent: false,
             unwanted: false,
             tracing_told: false,
+            changed_flags: None,
         }
     }
 }

@@ -52,6 +52,13 @@ pub trait Probe {
     /// [`Gone`] if the tracee was killed meanwhile.
     fn new_image(&mut self, task: &Stopped) -> Result<(u64, Abi), Gone>;
 
+    /// Changes the flags register of the clone that the tracee enters or is
+    /// in (or, at its first stop, that made it).
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone>;
+
     /// The tracee's memory.
     fn memory(&mut self, task: &Stopped) -> impl Memory;
 

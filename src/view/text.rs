@@ -8,7 +8,9 @@ use super::output::Output;
 use super::style::{Palette, Part};
 use super::{Sink, syntax};
 use crate::clone::{explain, meaning};
-use crate::event::{Attached, Create, End, Event, EventKind, Exec, Lost, Outcome, Start, Stops};
+use crate::event::{
+    Attached, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
+};
 use crate::ids::{Errno, Pid, Tid};
 
 /// How much to say.
@@ -148,7 +150,10 @@ impl Format {
         match &create.outcome {
             Outcome::Created(child) => {
                 syntax::child(out, child);
-                self.meaning(out, || meaning::created(&create.request, tgid, child.pidfd));
+                let hidden = child.followed == Followed::Untraced;
+                self.meaning(out, || {
+                    meaning::created(&create.request, tgid, child.pidfd, hidden)
+                });
             }
             Outcome::Failed(errno) => {
                 self.error(out, *errno);

@@ -55,6 +55,8 @@ impl Machine {
                 clone::decode(syscall, &mut memory, limit)
             }),
         };
+        let changed_flags = task.changed_flags;
+        self.restore_flags(&stopped, probe);
         if let Some(request) = request {
             let read_back = |addr: Option<u64>, probe: &mut P| {
                 addr.and_then(|addr| read_u32(&mut probe.memory(&stopped), addr))
@@ -63,6 +65,10 @@ impl Machine {
             let parent_tid = read_back(request.parent_tid(), probe);
             let pidfd = read_back(request.pidfd(), probe);
             self.born(tid, child, request, parent_tid, pidfd, probe, output);
+            // The child's registers are a copy of its parent's.
+            if let Some(task) = self.tasks.get_mut(&child) {
+                task.changed_flags = changed_flags;
+            }
             self.join(child, probe, output);
         }
         self.go_on(stopped, Cause::Created, output);
@@ -152,6 +158,35 @@ impl Machine {
         );
     }
 
+    /// A creation that succeeded without an event: CLONE_UNTRACED hides the
+    /// child from tracers, unless CLONE_PTRACE hands it to the caller's.
+    pub(super) fn born_unseen<P: Probe>(
+        &mut self,
+        tid: Tid,
+        returned: i32,
+        level: u8,
+        request: Request,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let child = Tid(returned);
+        if level == 0 && request.flags().has(CloneFlags::PTRACE) {
+            self.born(tid, child, request, None, None, probe, output);
+            self.join(child, probe, output);
+            return;
+        }
+        let outcome = Outcome::Created(Child {
+            tid: (level == 0).then_some(child),
+            returned,
+            own: returned,
+            followed: Followed::Untraced,
+            parent_tid: None,
+            pidfd: None,
+        });
+        let tgid = self.tasks.get(&tid).map_or(Pid::from(tid), |t| t.tgid);
+        self.tell_create(output, tid, tgid, request, outcome);
+    }
+
     /// Takes up a child that was held until its creation was told.
     pub(super) fn join<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
         match self.held.remove(&child) {
@@ -160,6 +195,7 @@ impl Machine {
                 if let Some(task) = self.tasks.get_mut(&child) {
                     task.expected = false;
                 }
+                self.restore_flags(&stopped, probe);
                 self.first_stop(stopped, cause, output);
             }
             // A tid that died unnamed (its parent was killed as well) may have
@@ -250,7 +286,12 @@ impl Machine {
             let latest = |pick: &dyn Fn(&Former) -> bool| {
                 self.former.iter().rev().find(|f| pick(f)).map(|f| f.tid)
             };
-            let parent = latest(&|f| Some(f.parent.tgid) == group && f.tid != child)
+            // A parent that lives but will not report (a child that only
+            // CLONE_PTRACE let us see), else one that can't any more.
+            let living = self.namers(child, probe).map(Tid::from);
+            let parent = living
+                .filter(|tid| self.tasks.contains_key(tid))
+                .or_else(|| latest(&|f| Some(f.parent.tgid) == group && f.tid != child))
                 .or_else(|| latest(&|f| f.creating))
                 .or_else(|| latest(&|f| f.tid != child));
             if let Some(parent) = parent {

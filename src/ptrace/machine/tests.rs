@@ -10,6 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Followed;
 use crate::ids::Signal;
 use crate::memory::{Memory, Regions};
 use crate::ptrace::probe::Probe;
@@ -78,6 +79,8 @@ struct Answers {
     registers: HashMap<i32, Syscall>,
     families: HashMap<i32, (i32, i32)>,
     gone: bool,
+    /// Flags registers as they were set: (tid, value).
+    flags: Vec<(i32, u64)>,
 }
 
 impl Probe for Answers {
@@ -110,6 +113,11 @@ impl Probe for Answers {
 
     fn new_image(&mut self, _: &Stopped) -> Result<(u64, Abi), Gone> {
         Ok((0x9000, Abi::X86_64))
+    }
+
+    fn set_clone_flags(&mut self, task: &Stopped, _: Abi, flags: u64) -> Result<(), Gone> {
+        self.flags.push((task.tid().0, flags));
+        if self.gone { Err(Gone) } else { Ok(()) }
     }
 
     fn memory(&mut self, _: &Stopped) -> impl Memory {
@@ -458,22 +466,142 @@ fn a_failed_call_is_told_once_with_its_error() {
     }
 }
 
+/// `clone` with CLONE_UNTRACED, and a little more.
+fn untraced(more: u64) -> Syscall {
+    syscall(56, [0x80_0011 | more, 0, 0, 0, 0, 0])
+}
+
 #[test]
 fn a_child_hidden_from_tracers_is_told_from_the_return_value() {
-    let call = syscall(56, [0x80_0011, 0, 0, 0, 0, 0]);
-    for (stops, entry) in [
-        (Stops::Seccomp, Seccomp(call)),
-        (Stops::Syscall, Entry(call)),
-    ] {
-        let mut run = Run::new(stops, true);
-        run.feed(1, entry);
-        run.feed(1, Exit(77));
-        assert_eq!(run.lines(), ["1 made Process 77"]);
-        let EventKind::Create(create) = &run.events[0].kind else {
-            panic!()
-        };
-        assert_eq!(create.child().unwrap().followed, Followed::Untraced);
+    let mut run = Run::new(Stops::Syscall, true);
+    run.feed(1, Entry(untraced(0)));
+    run.feed(1, Exit(77));
+    assert_eq!(run.lines(), ["1 made Process 77"]);
+    let EventKind::Create(create) = &run.events[0].kind else {
+        panic!()
+    };
+    assert_eq!(create.child().unwrap().followed, Followed::Untraced);
+    assert!(run.probe.flags.is_empty(), "no register is touched");
+}
+
+#[test]
+fn a_child_that_would_keep_the_filter_without_a_tracer_is_not_hidden() {
+    let call = untraced(0);
+    for child_first in [true, false] {
+        let mut run = Run::new(Stops::Seccomp, true);
+        run.feed(1, Seccomp(call));
+        assert_eq!(run.probe.flags, [(1, 0x11)]);
+        if child_first {
+            run.feed(2, Trap);
+        }
+        run.feed(1, Created(2, call));
+        if !child_first {
+            run.feed(2, Trap);
+        }
+        let mut flags = run.probe.flags.clone();
+        flags.sort_unstable();
+        assert_eq!(flags, [(1, 0x11), (1, 0x80_0011), (2, 0x80_0011)]);
+        assert_eq!(run.lines(), ["1 made Process 2"]);
+        assert_eq!(run.held_back, 0);
     }
+    // A call that fails gets its register back as well.
+    let mut run = Run::new(Stops::Seccomp, true);
+    run.feed(1, Seccomp(call));
+    run.feed(1, Exit(-11));
+    assert_eq!(run.probe.flags, [(1, 0x11), (1, 0x80_0011)]);
+}
+
+#[test]
+fn a_hidden_child_that_clone_ptrace_hands_over_runs() {
+    let call = untraced(0x2000);
+    for child_first in [true, false] {
+        let mut run = Run::new(Stops::Syscall, true);
+        run.feed(1, Entry(call));
+        if child_first {
+            run.feed(2, Trap);
+        }
+        run.feed(1, Exit(2));
+        if !child_first {
+            run.feed(2, Trap);
+        }
+        assert_eq!(run.lines(), ["1 made Process 2"]);
+        assert_eq!(run.held_back, 0);
+    }
+    // Without any stop of the parent only patience helps.
+    let mut run = Run::new(Stops::Event, true);
+    run.probe.registers.insert(2, call);
+    run.probe.families.insert(2, (2, 1));
+    run.feed(2, Trap);
+    let mut output = Output::default();
+    run.machine
+        .overdue(Duration::ZERO, false, &mut run.probe, &mut output);
+    run.take(output);
+    assert_eq!(run.lines(), ["1 made Process 2"]);
+    assert_eq!(run.held_back, 0);
+}
+
+#[test]
+fn below_the_depth_asked_for_nothing_is_told_and_nothing_is_left_stopped() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.machine.settings.max_depth = Some(1);
+        for report in creation(stops, FORK, 2) {
+            run.feed(1, report);
+        }
+        run.feed(2, Trap);
+        for report in creation(stops, FORK, 3) {
+            run.feed(2, report);
+        }
+        run.feed(3, Trap);
+        assert_eq!(run.lines(), ["1 made Process 2", "2 made Process 3"]);
+        let detached = run.resumed.contains(&(3, Resume::Detach(None)));
+        assert_eq!(detached, stops != Stops::Seccomp);
+        if stops == Stops::Seccomp {
+            // Traced on, in silence, and its children with it.
+            run.feed(3, Seccomp(FORK));
+            run.feed(3, Created(4, FORK));
+            run.feed(4, Trap);
+            run.feed(4, GONE);
+            run.feed(3, GONE);
+            assert_eq!(run.lines().len(), 2);
+        }
+        assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn letting_go_at_exec_is_told_once() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.machine.settings.detach_on = DetachOn::Exec;
+        for report in creation(stops, FORK, 2) {
+            run.feed(1, report);
+        }
+        run.feed(2, Trap);
+        match stops {
+            Stops::Seccomp => run.feed(2, Seccomp(EXEC)),
+            Stops::Syscall => run.feed(2, Entry(EXEC)),
+            Stops::Event => {}
+        }
+        run.feed(2, Exec(2));
+        assert_eq!(
+            run.lines(),
+            ["1 made Process 2", "2 exec Some(true)", "2 lost"]
+        );
+        assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn a_tracee_that_traces_is_told_of_once() {
+    let attach = syscall(101, [0x4206, 7, 0, 0, 0, 0]);
+    let peek = syscall(101, [2, 7, 0, 0, 0, 0]);
+    let mut run = Run::new(Stops::Seccomp, true);
+    for call in [peek, attach, attach] {
+        run.feed(1, Seccomp(call));
+    }
+    assert_eq!(run.lines(), ["1 traces"]);
+    assert_eq!(run.resumed, [(1, Resume::Cont(None)); 3]);
 }
 
 #[test]
