@@ -107,8 +107,6 @@ struct Task {
     silent: bool,
     /// Not wanted, and to be let go at its first stop.
     unwanted: bool,
-    /// Whether it was told that it tries to trace others.
-    tracing_told: bool,
     /// The flags register of its clone as the program set it, while it holds
     /// something else.
     changed_flags: Option<(Abi, u64)>,
@@ -167,6 +165,8 @@ pub struct Machine {
     /// Whether the first event was told: a program that never comes to run has
     /// no trace.
     started: bool,
+    /// Whether it was told that a tracee tries to trace others.
+    tracing_told: bool,
     now: Duration,
 }
 
@@ -180,6 +180,7 @@ impl Machine {
             former: VecDeque::new(),
             draining: false,
             started: false,
+            tracing_told: false,
             now: Duration::ZERO,
         }
     }
@@ -354,7 +355,7 @@ impl Machine {
             Some(Call::Ptrace) => {
                 let tgid = task.tgid;
                 if ptrace_takes_a_tracee(syscall.args[0])
-                    && !std::mem::replace(&mut task.tracing_told, true)
+                    && !std::mem::replace(&mut self.tracing_told, true)
                 {
                     self.tell(output, stopped.tid(), tgid, EventKind::Tracing);
                 }
@@ -621,7 +622,6 @@ impl Task {
             depth: 0,
             silent: false,
             unwanted: false,
-            tracing_told: false,
             changed_flags: None,
         }
     }
