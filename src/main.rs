@@ -2,6 +2,7 @@
 //! ended.
 
 use std::io::Write;
+use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,7 +33,18 @@ fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    match run(&config, &mut say) {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |l| format!(" at {l}"));
+        let what = info.payload_as_str().unwrap_or("no reason given");
+        say(&format!(
+            "internal error{place}: {what}; what was attached runs on; please report this"
+        ));
+    }));
+    // The kernel detaches all tracees when forktrace ends, however it ends.
+    let Ok(result) = panic::catch_unwind(|| run(&config, &mut say)) else {
+        return ExitCode::from(FAILED);
+    };
+    match result {
         Ok(finished) => end(finished),
         Err(error) => {
             let (error, code) = match error {
