@@ -34,7 +34,9 @@ fn main() -> ExitCode {
         }
     };
     panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or_else(String::new, |l| format!(" at {l}"));
+        let place = info
+            .location()
+            .map_or_else(String::new, |l| format!(" at {l}"));
         let what = info.payload_as_str().unwrap_or("no reason given");
         say(&format!(
             "internal error{place}: {what}; what was attached runs on; please report this"

@@ -27,8 +27,8 @@ fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
 }
 
 /// Faults for tests: `FORKTRACE_FAULT=CALL:N:ERRNO` makes the Nth call of a
-/// kind fail, in debug builds only. CALL is a ptrace request's number, or
-/// `wait`.
+/// kind fail, in debug builds only. CALL is a ptrace request's number, `wait`,
+/// or `panic`, which panics at the Nth wait.
 #[cfg(debug_assertions)]
 fn fault(call: &str) -> Option<Errno> {
     static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -270,6 +270,7 @@ pub fn wait() -> Result<Option<(Tid, i32)>, Errno> {
     {
         return Err(errno);
     }
+    assert!(fault("panic").is_none(), "a fault that was asked for");
     let mut status = 0;
     // SAFETY: `status` is a live int.
     let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
