@@ -43,6 +43,9 @@ pub enum EventKind {
     Lost(Lost),
     /// The thread tries to trace others, which a traced thread can't in full.
     Tracing,
+    /// forktrace was told by this signal to leave, but what it traces can't run
+    /// without it (a filter needs a tracer). Told again it leaves all the same.
+    MustStay(Signal),
 }
 
 /// A thread that was there already when tracing began.

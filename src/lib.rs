@@ -47,7 +47,7 @@ use std::io;
 use anyhow::{Context, anyhow};
 
 use config::{Config, Destination, What};
-use event::{End, Stops};
+use event::{End, EventKind, Stops};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Tracer};
@@ -108,16 +108,31 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
              are not seen; --stops=syscall sees them",
         );
     }
+    for notice in tracer.take_notices() {
+        say(&notice);
+    }
     let mut trace = Trace::Complete;
+    if closed(&config.output) {
+        // The runtime has put /dev/null there.
+        trace = lost(
+            &io::Error::from_raw_os_error(ids::Errno::EBADF.0),
+            config,
+            say,
+        );
+        tracer.drain();
+    }
     loop {
-        for notice in tracer.take_notices() {
-            say(&notice);
-        }
         let event = match tracer.next() {
             Ok(Some(event)) => event,
             Ok(None) => break,
             Err(error) => return Err(LaunchError::Refused(error)),
         };
+        if let EventKind::MustStay(signal) = event.kind {
+            say(&format!(
+                "{signal}: the threads still traced can't run without forktrace \
+                 (--stops=seccomp); once more ends them"
+            ));
+        }
         if trace != Trace::Complete {
             continue;
         }
@@ -139,6 +154,15 @@ fn open(destination: &Destination) -> anyhow::Result<Output> {
         Destination::Stdout => Output::stdout().context("cannot write to standard output"),
         Destination::File(path) => Output::file(path)
             .map_err(|error| anyhow!("cannot write to {}: {}", path.display(), plain(&error))),
+    }
+}
+
+/// Whether the trace goes to a standard stream that was closed at the start.
+fn closed(destination: &Destination) -> bool {
+    match destination {
+        Destination::Stderr => ptrace::sys::closed_at_start(2),
+        Destination::Stdout => ptrace::sys::closed_at_start(1),
+        Destination::File(_) => false,
     }
 }
 

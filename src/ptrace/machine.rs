@@ -30,7 +30,7 @@ use crate::event::{
     Attached, Create, End, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops,
 };
 use crate::exec::{self, ExecCall};
-use crate::ids::{Errno, Pid, Tid};
+use crate::ids::{Errno, Pid, Signal, Tid};
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -569,6 +569,12 @@ impl Machine {
         for (tid, tgid) in left {
             self.silence(tid, tgid, output);
         }
+    }
+
+    /// Tells that forktrace was asked to leave and can't.
+    pub fn must_stay(&mut self, now: Duration, signal: Signal, output: &mut Output) {
+        self.now = now;
+        self.tell(output, Tid(0), Pid(0), EventKind::MustStay(signal));
     }
 
     /// Forgets everything, telling that the threads left are not followed any

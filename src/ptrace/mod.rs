@@ -366,10 +366,8 @@ impl Tracer {
         };
         if self.how.stops == Stops::Seccomp && !self.asked_to_leave {
             self.asked_to_leave = true;
-            self.notices.push(format!(
-                "{signal}: the threads still traced can't run without forktrace \
-                 (--stops=seccomp); once more ends them"
-            ));
+            self.machine
+                .must_stay(self.start.elapsed(), signal, &mut self.output);
             return false;
         }
         self.left_by = Some(signal);

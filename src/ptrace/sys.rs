@@ -303,6 +303,11 @@ static SIGPIPE_AT_START: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
 /// runtime opens /dev/null in its place.
 static CLOSED_AT_START: AtomicI32 = AtomicI32::new(0);
 
+/// Whether a standard stream was closed when forktrace started.
+pub fn closed_at_start(fd: i32) -> bool {
+    CLOSED_AT_START.load(Ordering::Relaxed) & 1 << fd != 0
+}
+
 /// Runs before Rust's runtime: what it changes, a traced program must find
 /// unchanged.
 extern "C" fn record_start() {
@@ -726,7 +731,7 @@ unsafe fn child(
             libc::_exit(126);
         }
         for fd in 0..3 {
-            if CLOSED_AT_START.load(Ordering::Relaxed) & 1 << fd != 0 {
+            if closed_at_start(fd) {
                 libc::close(fd);
             }
         }

@@ -94,6 +94,8 @@ impl Format {
                 out.push('\n');
             }
             EventKind::Attached(attached) => self.attached(out, event.tid, event.tgid, attached),
+            // For whoever sent the signal, not for the trace.
+            EventKind::MustStay(_) => {}
             EventKind::Tracing => {
                 let _ = writeln!(
                     out,

@@ -11,7 +11,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::Followed;
-use crate::ids::Signal;
 use crate::memory::{Memory, Regions};
 use crate::ptrace::probe::Probe;
 
@@ -237,6 +236,7 @@ fn line(event: &Event) -> String {
         EventKind::Start(_) => "start".to_owned(),
         EventKind::Attached(_) => format!("{tid} attached"),
         EventKind::Tracing => format!("{tid} traces"),
+        EventKind::MustStay(signal) => format!("must stay: {signal}"),
     }
 }
 
