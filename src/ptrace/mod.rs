@@ -328,9 +328,7 @@ impl Tracer {
             return;
         };
         if program.kill_on_exit {
-            for tid in self.machine.tids() {
-                sys::kill(tid, Signal(libc::SIGKILL));
-            }
+            self.kill_all();
         } else if self.how.detach_on == DetachOn::ExitOfRoot {
             let now = self.start.elapsed();
             if self.how.stops == Stops::Seccomp {
@@ -338,6 +336,13 @@ impl Tracer {
             } else {
                 self.machine.let_go(now, &mut self.output);
             }
+        }
+    }
+
+    /// Kills what is left; its ends are waited for and told.
+    fn kill_all(&self) {
+        for tid in self.machine.tids() {
+            sys::kill(tid, Signal(libc::SIGKILL));
         }
     }
 
@@ -364,10 +369,13 @@ impl Tracer {
         let Some(signal) = sys::taken_signal() else {
             return false;
         };
-        if self.how.stops == Stops::Seccomp && !self.asked_to_leave {
-            self.asked_to_leave = true;
-            self.machine
-                .must_stay(self.start.elapsed(), signal, &mut self.output);
+        if self.how.stops == Stops::Seccomp {
+            if std::mem::replace(&mut self.asked_to_leave, true) {
+                self.kill_all();
+            } else {
+                let now = self.start.elapsed();
+                self.machine.must_stay(now, signal, &mut self.output);
+            }
             return false;
         }
         self.left_by = Some(signal);
