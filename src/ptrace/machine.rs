@@ -584,7 +584,7 @@ impl Machine {
         let mut left: Vec<(Tid, Pid)> = self
             .tasks
             .drain()
-            .filter(|(_, task)| !task.silent && !task.expected)
+            .filter(|(_, task)| !task.silent && !task.unwanted)
             .map(|(tid, task)| (tid, task.tgid))
             .collect();
         left.sort_unstable();
