@@ -1,5 +1,7 @@
 //! The probe of live tracees: ptrace, process_vm_readv and /proc.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::machine::creating_abi;
 use super::probe::{Gone, Phase, Probe};
 use super::sys::{self, SyscallInfo};
@@ -94,6 +96,11 @@ impl Probe for Live {
         tids.split_ascii_whitespace()
             .map(|word| word.parse().ok())
             .collect()
+    }
+
+    fn pid_ns(&mut self, tid: Tid) -> Option<u64> {
+        let link = std::fs::metadata(format!("/proc/{tid}/ns/pid")).ok()?;
+        Some(link.ino())
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {

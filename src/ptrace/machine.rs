@@ -95,6 +95,8 @@ struct Task {
     vfork_parent: Option<Tid>,
     /// How many pid namespaces below the tracer's its own is.
     ns_level: u8,
+    /// Its pid namespace, once that was asked for.
+    pid_ns: Option<u64>,
     /// Whether it called unshare or setns, so that its children may be born
     /// in another pid namespace than its own.
     ns_moved: bool,
@@ -623,6 +625,7 @@ impl Task {
             expected: false,
             vfork_parent: None,
             ns_level,
+            pid_ns: None,
             ns_moved: false,
             launching: false,
             depth: 0,

@@ -66,6 +66,11 @@ pub trait Probe {
     /// own (`NSpid` in `/proc/TID/status`); `None` if it is gone.
     fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>>;
 
+    /// The identity of the thread's pid namespace (the inode of
+    /// `/proc/TID/ns/pid`); `None` if it is gone or hidden. Cheaper than
+    /// [`ns_tids`](Probe::ns_tids).
+    fn pid_ns(&mut self, tid: Tid) -> Option<u64>;
+
     /// The thread's group and that group's parent (`Tgid` and `PPid` in
     /// `/proc/TID/status`); `None` if it is gone.
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)>;

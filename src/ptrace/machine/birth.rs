@@ -112,11 +112,14 @@ impl Machine {
         };
         // Looking into /proc costs as much as a stop: only where the child's
         // number may differ from one namespace to another. Without stops at
-        // unshare and setns any process may be the first of a new one.
+        // unshare and setns any process may be the first of a new one: there
+        // its namespace is compared with its parent's, which costs less.
         let elsewhere = level > 0
             || moved
             || request.flags().has(CloneFlags::NEWPID)
-            || (self.settings.stops == Stops::Event && kind != Kind::Thread);
+            || (self.settings.stops == Stops::Event
+                && kind != Kind::Thread
+                && self.changes_pid_ns(tid, child, probe));
         let tids = if elsewhere {
             probe.ns_tids(child).unwrap_or_default()
         } else {
@@ -143,10 +146,15 @@ impl Machine {
             _ => Pid::from(child),
         };
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
+        let pid_ns = match elsewhere {
+            true => None,
+            false => self.tasks.get(&tid).and_then(|task| task.pid_ns),
+        };
         self.tasks.insert(
             child,
             Task {
                 expected: true,
+                pid_ns,
                 vfork_parent: (kind == Kind::Vfork).then_some(tid),
                 ns_moved: moved && child_level == level,
                 depth,
@@ -156,6 +164,18 @@ impl Machine {
                 ..Task::new(child_tgid, child_level)
             },
         );
+    }
+
+    /// Whether a child's pid namespace is another than its parent's.
+    fn changes_pid_ns<P: Probe>(&mut self, parent: Tid, child: Tid, probe: &mut P) -> bool {
+        let Some(task) = self.tasks.get_mut(&parent) else {
+            return true;
+        };
+        if task.pid_ns.is_none() {
+            task.pid_ns = probe.pid_ns(parent);
+        }
+        let childs = probe.pid_ns(child);
+        childs.is_none() || childs != task.pid_ns
     }
 
     /// A creation that succeeded without an event: CLONE_UNTRACED hides the

@@ -127,6 +127,10 @@ impl Probe for Answers {
         Some(vec![tid.0])
     }
 
+    fn pid_ns(&mut self, _: Tid) -> Option<u64> {
+        Some(1)
+    }
+
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
         self.families.get(&tid.0).map(|(g, p)| (Pid(*g), Pid(*p)))
     }
