@@ -37,7 +37,7 @@ pub enum EventKind {
         /// The thread that called exec, under its tid until then.
         by: Tid,
     },
-    /// The thread was there already when tracing began.
+    /// The thread is there, without a creation that could be told.
     Attached(Box<Attached>),
     /// Nothing more is told of the thread, though it runs on.
     Lost(Lost),
@@ -48,7 +48,8 @@ pub enum EventKind {
     MustStay(Signal),
 }
 
-/// A thread that was there already when tracing began.
+/// A thread that is there, though no creation of it was told: it ran already
+/// when tracing began, or its creator was killed before it could report it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// The name of the thread (`/proc/TID/comm`), any bytes.
@@ -57,6 +58,9 @@ pub struct Attached {
     pub parent: Pid,
     /// Its tid in its own pid namespace.
     pub own: i32,
+    /// Whether it was created within the trace, by a thread that was killed
+    /// before it could report that.
+    pub orphan: bool,
 }
 
 /// Which descendants are followed.

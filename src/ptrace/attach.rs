@@ -10,7 +10,7 @@ use std::fs;
 
 use anyhow::anyhow;
 
-use super::live::{field, status_of};
+use super::live::{comm_of, field, status_of};
 use super::sys;
 use crate::event::Attached;
 use crate::ids::{Errno, Pid, Tid};
@@ -144,7 +144,6 @@ fn permission_hint(errno: Errno) -> String {
 
 fn look(pid: Pid, tid: Tid) -> Option<Seized> {
     let status = status_of(tid)?;
-    let comm = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
     let tids: Vec<i32> = field(&status, "NSpid")
         .unwrap_or_default()
         .split_ascii_whitespace()
@@ -156,9 +155,10 @@ fn look(pid: Pid, tid: Tid) -> Option<Seized> {
         tgid: pid,
         ns_level: tids.len().saturating_sub(1) as u8,
         attached: Attached {
-            comm: comm.strip_suffix(b"\n").unwrap_or(&comm).to_vec(),
+            comm: comm_of(tid),
             parent: Pid(parent.unwrap_or(0)),
             own: tids.last().copied().unwrap_or(tid.0),
+            orphan: false,
         },
     })
 }

@@ -98,6 +98,10 @@ impl Probe for Live {
             .collect()
     }
 
+    fn comm(&mut self, tid: Tid) -> Vec<u8> {
+        comm_of(tid)
+    }
+
     fn pid_ns(&mut self, tid: Tid) -> Option<u64> {
         let link = std::fs::metadata(format!("/proc/{tid}/ns/pid")).ok()?;
         Some(link.ino())
@@ -111,6 +115,15 @@ impl Probe for Live {
         let number = |name| field(&status, name)?.parse().ok();
         Some((Pid(number("Tgid")?), Pid(number("PPid")?)))
     }
+}
+
+/// The name of a thread, without its newline; empty if it is gone.
+pub(super) fn comm_of(tid: Tid) -> Vec<u8> {
+    let mut comm = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
+    if comm.last() == Some(&b'\n') {
+        comm.pop();
+    }
+    comm
 }
 
 pub(super) fn status_of(tid: Tid) -> Option<String> {

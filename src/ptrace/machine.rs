@@ -13,7 +13,7 @@
 //!
 //! C's first stop may come before P's. Then C is *held*, stopped, until P's
 //! event names it. If P is killed before its event, no event comes: see
-//! [`Machine::overdue`].
+//! [`Machine::overdue`] and the module `birth`.
 
 mod birth;
 #[cfg(test)]
@@ -103,6 +103,10 @@ struct Task {
     /// Still forktrace's own code on the way to the program's exec: nothing
     /// of it is told.
     launching: bool,
+    /// The count of reports at its last one.
+    last_report: u64,
+    /// Told of before its parent's event came, if it ever comes.
+    adopted: bool,
     /// Generations of processes between the first one and this.
     depth: u32,
     /// Not wanted, but its filter needs a tracer: nothing of it is told.
@@ -116,19 +120,20 @@ struct Task {
 
 /// A thread that was reported before its creation was.
 #[derive(Debug)]
-enum Held {
-    Stopped(Stopped, Cause),
-    Dead(End),
+struct Held {
+    state: HeldState,
+    /// When it was reported, on the clock and in the count of reports.
+    since: Duration,
+    report: u64,
+    /// Its group and that group's parent at that time, where the mode shows
+    /// nothing else of its creator: later its parent may be another.
+    family: Option<(Pid, Pid)>,
 }
 
-/// A task that ended, perhaps inside a creating call whose event can no
-/// longer come.
 #[derive(Debug)]
-struct Former {
-    tid: Tid,
-    parent: Parent,
-    /// Whether it was in a creating call, as far as the mode shows it.
-    creating: bool,
+enum HeldState {
+    Stopped(Stopped, Cause),
+    Dead(End),
 }
 
 /// What a child takes over from its parent.
@@ -153,16 +158,14 @@ impl Parent {
     }
 }
 
-/// How many ended tasks are remembered for [`Machine::overdue`].
-const FORMER_MAX: usize = 64;
-
 /// The state of all traced threads.
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
     tasks: HashMap<Tid, Task>,
     held: HashMap<Tid, Held>,
-    former: VecDeque<Former>,
+    /// Reports so far.
+    reports: u64,
     draining: bool,
     /// Whether the first event was told: a program that never comes to run has
     /// no trace.
@@ -179,7 +182,7 @@ impl Machine {
             settings,
             tasks: HashMap::new(),
             held: HashMap::new(),
-            former: VecDeque::new(),
+            reports: 0,
             draining: false,
             started: false,
             tracing_told: false,
@@ -219,6 +222,11 @@ impl Machine {
         self.tasks.contains_key(&tid) || self.held.contains_key(&tid)
     }
 
+    /// The process of a thread that is traced.
+    pub fn group_of(&self, tid: Tid) -> Option<Pid> {
+        self.tasks.get(&tid).map(|task| task.tgid)
+    }
+
     /// Whether there is nothing left that could stop or end.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && !self.has_held()
@@ -228,7 +236,7 @@ impl Machine {
     pub fn has_held(&self) -> bool {
         self.held
             .values()
-            .any(|held| matches!(held, Held::Stopped(..)))
+            .any(|held| matches!(held.state, HeldState::Stopped(..)))
     }
 
     /// The threads that are traced.
@@ -238,8 +246,17 @@ impl Machine {
 
     /// Lets go of every tracee at its next stop, where no filter forbids it;
     /// for when nobody reads the events any more.
-    pub fn drain(&mut self) {
+    pub fn drain(&mut self, output: &mut Output) {
         self.draining = self.settings.stops != Stops::Seccomp;
+        if self.draining {
+            for (_, held) in self.held.drain() {
+                if let HeldState::Stopped(stopped, cause) = held.state {
+                    output
+                        .resume
+                        .push((stopped, Resume::Detach(cause.signal())));
+                }
+            }
+        }
     }
 
     /// Takes one report.
@@ -251,6 +268,7 @@ impl Machine {
         output: &mut Output,
     ) {
         self.now = now;
+        self.reports += 1;
         match input {
             Input::End(tid, end) => self.ended(tid, end, probe, output),
             Input::Stop(task, cause) => self.stopped(task, cause, probe, output),
@@ -285,9 +303,13 @@ impl Machine {
     ) {
         let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
-            self.held.insert(tid, Held::Stopped(stopped, cause));
+            self.hold(stopped, cause, probe, output);
             return;
         };
+        // The report of an exec is that of the thread that called it.
+        if cause != Cause::Exec {
+            task.last_report = self.reports;
+        }
         if std::mem::take(&mut task.expected) {
             self.restore_flags(&stopped, probe);
             self.first_stop(stopped, cause, output);
@@ -459,13 +481,26 @@ impl Machine {
             true => None,
             false => self.tasks.remove(&former),
         };
-        if let Some(leader) = caller.and_then(|caller| self.tasks.insert(tid, caller)) {
-            let kind = EventKind::Superseded { by: former };
-            self.tell(output, tid, leader.tgid, kind);
+        if let Some(caller) = caller
+            && let Some(leader) = self.tasks.remove(&tid)
+        {
+            let (tgid, silent) = (leader.tgid, leader.silent);
+            let vfork_parent = leader.vfork_parent;
+            self.settle(tid, leader, probe, output);
+            if !silent {
+                let kind = EventKind::Superseded { by: former };
+                self.tell(output, tid, tgid, kind);
+            }
+            let caller = Task {
+                vfork_parent,
+                ..caller
+            };
+            self.tasks.insert(tid, caller);
         }
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
+        task.last_report = self.reports;
         let first = std::mem::replace(&mut task.launching, false);
         let releases = task.vfork_parent.take();
         let tgid = task.tgid;
@@ -498,45 +533,41 @@ impl Machine {
     /// A thread is gone.
     fn ended<P: Probe>(&mut self, tid: Tid, end: End, probe: &mut P, output: &mut Output) {
         let Some(task) = self.tasks.remove(&tid) else {
-            // Not known yet; or a child of ours that runs untraced.
-            if self.settings.follow != Follow::None || self.held.contains_key(&tid) {
-                self.held.insert(tid, Held::Dead(end));
-            }
+            self.hold_dead(tid, end);
             return;
         };
-        if task.launching {
-            return;
+        let (tgid, told) = (task.tgid, !task.launching && !task.silent);
+        self.settle(tid, task, probe, output);
+        if told {
+            self.tell(output, tid, tgid, EventKind::End(end));
         }
-        if self.former.len() == FORMER_MAX {
-            self.former.pop_front();
-        }
-        self.former.push_back(Former {
-            tid,
-            parent: Parent::of(&task),
-            creating: matches!(task.doing, Doing::Creating(_)),
-        });
-        // What follows is said of it by name: it is no task any more that
-        // could be looked up.
-        if task.silent || self.draining {
-            return;
-        }
+    }
+
+    /// Settles what a task was doing that is gone: a call without an answer,
+    /// or a child whose creation it can't report any more.
+    fn settle<P: Probe>(&mut self, tid: Tid, task: Task, probe: &mut P, output: &mut Output) {
+        let tgid = task.tgid;
+        let silent = task.silent || task.launching;
+        let mut child = self.child_left_by(&task, probe);
+        let parent = Parent::of(&task);
         match task.doing {
-            Doing::Nothing => {}
-            Doing::Creating(request) => match self.child_of(&request.syscall, task.tgid, probe) {
-                Some(child) => self.adopt(tid, child, probe, output),
-                None => self.tell_create(output, tid, task.tgid, *request, Outcome::Unknown),
-            },
-            Doing::Executing(call) => {
+            Doing::Creating(request) if child.is_none() && !silent => {
+                self.tell_create(output, tid, tgid, *request, Outcome::Unknown);
+            }
+            Doing::Executing(call) if !silent => {
                 let exec = Exec {
                     call: *call,
                     result: None,
                     continues_as: None,
                     releases: None,
                 };
-                self.tell(output, tid, task.tgid, EventKind::Exec(Box::new(exec)));
+                self.tell(output, tid, tgid, EventKind::Exec(Box::new(exec)));
             }
+            _ => {}
         }
-        self.tell(output, tid, task.tgid, EventKind::End(end));
+        if let Some(child) = child.take() {
+            self.adopt(tid, parent, child, probe, output);
+        }
     }
 
     /// Lets go of a stopped thread; where its filter needs a tracer, in so far
@@ -628,6 +659,8 @@ impl Task {
             pid_ns: None,
             ns_moved: false,
             launching: false,
+            last_report: 0,
+            adopted: false,
             depth: 0,
             silent: false,
             unwanted: false,

@@ -24,7 +24,7 @@ use attach::Targets;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use spawn::{Launch, LaunchError, Launched};
-use sys::Inherited;
+use sys::{Arrival, Inherited};
 use task::{Cause, Stopped};
 use wait::Status;
 
@@ -52,9 +52,13 @@ pub struct Tracer {
     inherited: Inherited,
     start: Instant,
     how: How,
-    /// Rounds in which a held child was waited for in vain.
-    overdue_rounds: u32,
+    /// Signals to forktrace that may be meant for the program.
+    to_pass_on: Vec<(Arrival, Instant)>,
+    /// Signals that the program got itself, lately.
+    programs_own: Vec<(Arrival, Instant)>,
     asked_to_leave: bool,
+    /// Whether all that is traced is to be killed.
+    killing: bool,
     left_by: Option<Signal>,
     draining: bool,
     /// Failures of waitpid in a row.
@@ -84,11 +88,11 @@ struct Program {
     foreground: bool,
 }
 
-/// How long to wait, at a time, for the event that names a held child.
-const OVERDUE_MS: i64 = 50;
-/// After so many rounds a held child is taken up although a process lives
-/// that might be its parent.
-const OVERDUE_ROUNDS: u32 = 40;
+/// How long a signal to forktrace waits before it is passed on: somebody who
+/// signals the process group sends it to the program as well.
+const PASS_ON_AFTER: Duration = Duration::from_millis(10);
+/// How long such a signal to the program counts as the same.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// How long after attaching the thread lists are read again.
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
@@ -124,9 +128,8 @@ impl Tracer {
         };
         let mut tracer = Tracer::new(Origin::Launched(Box::new(program)), inherited, how);
         tracer.machine.launch(tid);
+        sys::admit_signals(&tracer.inherited);
         if let Origin::Launched(program) = &mut tracer.origin {
-            let target = program.foreground.then_some(tid);
-            sys::pass_signals_to(target, &tracer.inherited);
             tracer.notices.extend(program.launched.notice.take());
             program.launched.waiting.go();
         }
@@ -146,7 +149,7 @@ impl Tracer {
             quiet_rounds: 0,
         };
         let mut tracer = Tracer::new(origin, inherited, how);
-        sys::pass_signals_to(None, &tracer.inherited);
+        sys::admit_signals(&tracer.inherited);
         tracer.look_for_threads();
         if tracer.machine.is_empty() {
             let reasons = std::mem::take(&mut tracer.notices);
@@ -170,8 +173,10 @@ impl Tracer {
             inherited,
             start: Instant::now(),
             how,
-            overdue_rounds: 0,
+            to_pass_on: Vec::new(),
+            programs_own: Vec::new(),
             asked_to_leave: false,
+            killing: false,
             left_by: None,
             draining: false,
             failures: 0,
@@ -193,7 +198,7 @@ impl Tracer {
     /// here on. Tracees that have a filter must still be traced.
     pub fn drain(&mut self) {
         self.draining = true;
-        self.machine.drain();
+        self.machine.drain(&mut self.output);
     }
 
     /// How the program ended, once it has.
@@ -245,32 +250,33 @@ impl Tracer {
         if self.finished() {
             return Ok(false);
         }
+        self.look_again_if_due();
+        self.pass_signals_on();
         let held = self.machine.has_held();
         if held {
-            sys::wake_after_ms(OVERDUE_MS);
+            let now = self.start.elapsed();
+            self.machine.overdue(now, &mut self.live, &mut self.output);
+            if !self.output.events.is_empty() || !self.output.resume.is_empty() {
+                return Ok(true);
+            }
         }
-        self.look_again_if_due();
+        let looking = matches!(
+            &self.origin,
+            Origin::Attached {
+                look_again: Some(_),
+                ..
+            }
+        );
+        let busy = held || looking || !self.to_pass_on.is_empty();
+        sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
         match sys::wait() {
             Ok(Some((tid, status))) => {
-                self.overdue_rounds = 0;
                 self.failures = 0;
                 self.report(tid, wait::decode(status));
                 Ok(true)
             }
             Ok(None) => Ok(false),
-            Err(Errno(libc::EINTR)) => {
-                if held {
-                    self.overdue_rounds += 1;
-                    let patient = self.overdue_rounds < OVERDUE_ROUNDS;
-                    self.machine.overdue(
-                        self.start.elapsed(),
-                        patient,
-                        &mut self.live,
-                        &mut self.output,
-                    );
-                }
-                Ok(true)
-            }
+            Err(Errno(libc::EINTR)) => Ok(true),
             Err(_) if self.failures < FAILURES_MAX => {
                 self.failures += 1;
                 Ok(true)
@@ -281,6 +287,11 @@ impl Tracer {
 
     fn report(&mut self, tid: Tid, status: Status) {
         let root = self.root() == Some(tid);
+        if let Status::Stopped(Cause::Signal(signal)) = status
+            && sys::is_passed_on(signal)
+        {
+            self.note_signal(tid, signal);
+        }
         let input = match status {
             Status::Stopped(cause) => Input::Stop(Stopped::new(tid), cause),
             Status::Ended(end) => {
@@ -302,6 +313,10 @@ impl Tracer {
         if root && matches!(status, Status::Ended(_)) {
             self.after_program();
         }
+        // Again after each report: more may have been born.
+        if self.killing {
+            self.kill_all();
+        }
     }
 
     /// A terminal stopped the program: its shell waits for forktrace, so that
@@ -318,7 +333,6 @@ impl Tracer {
             && program.end.is_none()
         {
             program.end = Some(end);
-            sys::pass_signals_to(None, &self.inherited);
         }
     }
 
@@ -328,7 +342,7 @@ impl Tracer {
             return;
         };
         if program.kill_on_exit {
-            self.kill_all();
+            self.killing = true;
         } else if self.how.detach_on == DetachOn::ExitOfRoot {
             let now = self.start.elapsed();
             if self.how.stops == Stops::Seccomp {
@@ -344,6 +358,59 @@ impl Tracer {
         for tid in self.machine.tids() {
             sys::kill(tid, Signal(libc::SIGKILL));
         }
+    }
+
+    /// Remembers who signalled the program.
+    fn note_signal(&mut self, tid: Tid, signal: Signal) {
+        let root = self.root().map(Pid::from);
+        if root.is_none() || self.machine.group_of(tid) != root {
+            return;
+        }
+        let Ok(sender) = sys::signal_sender(tid) else {
+            return;
+        };
+        if sender != Some(sys::own_tid().0) {
+            let now = Instant::now();
+            self.programs_own
+                .retain(|(_, when)| now - *when < SAME_SIGNAL);
+            self.programs_own.push((Arrival { signal, sender }, now));
+        }
+    }
+
+    /// Passes on to the program what was sent to forktrace and meant for it:
+    /// not what its terminal or somebody who signals the group sent to both.
+    fn pass_signals_on(&mut self) {
+        let target = match self.program() {
+            Some(program) if program.end.is_none() && program.foreground => {
+                program.launched.waiting.tid
+            }
+            _ => return,
+        };
+        let now = Instant::now();
+        for arrival in sys::arrivals() {
+            let from_terminal = arrival.sender.is_none()
+                && arrival.signal != Signal(libc::SIGALRM)
+                && !(arrival.signal == Signal(libc::SIGHUP) && sys::leads_session());
+            if !from_terminal {
+                self.to_pass_on.push((arrival, now));
+            }
+        }
+        let own = &mut self.programs_own;
+        self.to_pass_on.retain(|(arrival, when)| {
+            if now - *when < PASS_ON_AFTER {
+                return true;
+            }
+            let same = |(other, since): &(Arrival, Instant)| {
+                other == arrival && other.sender.is_some() && *since + SAME_SIGNAL > *when
+            };
+            match own.iter().position(same) {
+                Some(index) => {
+                    own.remove(index);
+                }
+                None => sys::kill(target, arrival.signal),
+            }
+            false
+        });
     }
 
     fn finished(&mut self) -> bool {
@@ -366,11 +433,22 @@ impl Tracer {
     /// a tracer ends). Where a filter needs a tracer it says so, and goes only
     /// if told again.
     fn leave(&mut self) -> bool {
-        let Some(signal) = sys::taken_signal() else {
+        let passes_on = self
+            .program()
+            .is_some_and(|program| program.end.is_none() && program.foreground);
+        if passes_on {
+            return false;
+        }
+        // SIGALRM is a signal to the program only: here it is nobody's.
+        let told = sys::arrivals()
+            .into_iter()
+            .find(|arrival| arrival.signal != Signal(libc::SIGALRM));
+        let Some(Arrival { signal, .. }) = told else {
             return false;
         };
         if self.how.stops == Stops::Seccomp {
             if std::mem::replace(&mut self.asked_to_leave, true) {
+                self.killing = true;
                 self.kill_all();
             } else {
                 let now = self.start.elapsed();
@@ -384,16 +462,12 @@ impl Tracer {
     }
 
     fn look_again_if_due(&mut self) {
-        if let Origin::Attached {
-            look_again: Some(when),
-            ..
-        } = &self.origin
-        {
-            if *when <= Instant::now() {
-                self.look_for_threads();
-            } else {
-                sys::wake_after_ms(LOOK_AGAIN_MS);
-            }
+        let due = match &self.origin {
+            Origin::Attached { look_again, .. } => look_again.is_some_and(|t| t <= Instant::now()),
+            Origin::Launched(_) => false,
+        };
+        if due {
+            self.look_for_threads();
         }
     }
 
@@ -419,9 +493,6 @@ impl Tracer {
         };
         *look_again = (*quiet_rounds < QUIET_ROUNDS)
             .then(|| Instant::now() + Duration::from_millis(LOOK_AGAIN_MS as u64));
-        if look_again.is_some() {
-            sys::wake_after_ms(LOOK_AGAIN_MS);
-        }
         let now = self.start.elapsed();
         for seized in round.seized {
             self.machine.attach(

@@ -71,6 +71,9 @@ pub trait Probe {
     /// [`ns_tids`](Probe::ns_tids).
     fn pid_ns(&mut self, tid: Tid) -> Option<u64>;
 
+    /// The thread's name (`/proc/TID/comm`), any bytes; empty if it is gone.
+    fn comm(&mut self, tid: Tid) -> Vec<u8>;
+
     /// The thread's group and that group's parent (`Tgid` and `PPid` in
     /// `/proc/TID/status`); `None` if it is gone.
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)>;

@@ -1,6 +1,5 @@
 //! The border to the kernel: every system call that tracing needs, and the
-//! only `unsafe` of the project. Nothing here decides anything. Long, because
-//! `unsafe` is to stay in one file.
+//! only `unsafe` of the project. Long, because `unsafe` is to stay in one file.
 
 #![allow(unsafe_code)]
 
@@ -8,7 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use super::task::{Resume, Stopped};
 use crate::ids::{Errno, Signal, Tid};
@@ -140,16 +139,17 @@ pub fn syscall_info(tid: Tid) -> Result<SyscallInfo, Errno> {
     Ok(info)
 }
 
-/// The `si_code` of the signal that a tracee stopped for
-/// (`PTRACE_GETSIGINFO`): positive if the kernel sent it.
+/// Who sent the signal that a tracee stopped for (`PTRACE_GETSIGINFO`);
+/// `None`: the kernel.
 ///
 /// # Errors
 /// ESRCH if the tracee was killed in its stop.
-pub fn signal_code(tid: Tid) -> Result<c_int, Errno> {
+pub fn signal_sender(tid: Tid) -> Result<Option<i32>, Errno> {
     // SAFETY: all zeros are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     ptrace(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize)?;
-    Ok(info.si_code)
+    // SAFETY: with a code that isn't the kernel's, the sender is there.
+    Ok((info.si_code <= 0).then(|| unsafe { info.si_pid() }))
 }
 
 /// Changes the general registers (`PTRACE_SETREGS`).
@@ -331,43 +331,129 @@ extern "C" fn record_start() {
 #[unsafe(link_section = ".init_array")]
 static RECORD_START: extern "C" fn() = record_start;
 
-/// The thread that signals sent to forktrace are passed on to; 0: none.
-static PASS_ON_TO: AtomicI32 = AtomicI32::new(0);
-/// The last signal that came while there was nobody to pass it on to.
-static TAKEN: AtomicI32 = AtomicI32::new(0);
-
 /// Signals that somebody may send to forktrace and mean the program.
-const PASSED_ON: [c_int; 6] = [
+const PASSED_ON: [c_int; 7] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGUSR1,
     libc::SIGUSR2,
+    libc::SIGALRM,
     libc::SIGTERM,
 ];
+
+/// A signal that was sent to forktrace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which.
+    pub signal: Signal,
+    /// The process that sent it; `None` if the kernel did, as for a terminal.
+    pub sender: Option<i32>,
+}
+
+/// Whether a signal is one of those that forktrace takes for the program.
+pub fn is_passed_on(signal: Signal) -> bool {
+    PASSED_ON.contains(&signal.0)
+}
+
+/// Arrivals that were not looked at yet: 0, or signal, kernel bit and sender.
+static ARRIVALS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     // SAFETY: errno is restored, and only async-signal-safe functions are
     // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
     unsafe {
         let errno = *libc::__errno_location();
-        let target = PASS_ON_TO.load(Ordering::Relaxed);
-        // The terminal signals the whole foreground group, the program with
-        // it; only a hang-up goes to the session's leader alone.
-        let from_kernel = (*info).si_code > 0;
-        let alone = signal == libc::SIGHUP && libc::getsid(0) == libc::getpid();
-        if target == 0 {
-            TAKEN.store(signal, Ordering::Relaxed);
-            // Again soon, in case it came just before waitpid blocked.
-            wake_after_ms(100);
-        } else if !from_kernel || alone {
-            libc::kill(target, signal);
+        let kernel = (*info).si_code > 0;
+        let sender = if kernel { 0 } else { (*info).si_pid() };
+        let word = (signal as u64) << 40 | u64::from(kernel) << 32 | u64::from(sender as u32);
+        for slot in &ARRIVALS {
+            let free = slot.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
+            if free.is_ok() {
+                break;
+            }
         }
+        // In case it came just before waitpid blocked.
+        wake_every_ms(Some(WAKE_MS));
         *libc::__errno_location() = errno;
     }
 }
 
-extern "C" fn on_alarm(_signal: c_int) {}
+/// The signals that were sent to forktrace since this was last asked.
+pub fn arrivals() -> Vec<Arrival> {
+    // Nearly always none: one load.
+    if ARRIVALS[0].load(Ordering::Relaxed) == 0 {
+        return Vec::new();
+    }
+    ARRIVALS
+        .iter()
+        .map(|slot| slot.swap(0, Ordering::Relaxed))
+        .filter(|word| *word != 0)
+        .map(|word| Arrival {
+            signal: Signal((word >> 40) as i32),
+            sender: (word >> 32 & 1 == 0).then_some(word as u32 as i32),
+        })
+        .collect()
+}
+
+/// Whether forktrace leads its session: a terminal that hangs up tells only
+/// the leader.
+pub fn leads_session() -> bool {
+    // SAFETY: only numbers.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}
+
+extern "C" fn on_wake(_signal: c_int) {}
+
+/// How often [`wait`] is interrupted while something has to be looked after.
+pub const WAKE_MS: i64 = 10;
+
+/// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
+static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
+/// Whether it is running.
+static WAKING: AtomicBool = AtomicBool::new(false);
+
+/// The signal of that timer: a real-time one, so that SIGALRM stays what it
+/// is to others.
+fn wake_signal() -> c_int {
+    libc::SIGRTMAX() - 1
+}
+
+/// Makes [`wait`] return with EINTR again and again until told otherwise
+/// (`None`): a single time might come before it blocks.
+pub fn wake_every_ms(period: Option<i64>) {
+    if WAKING.swap(period.is_some(), Ordering::Relaxed) == period.is_some() {
+        return;
+    }
+    let Some(timer) = WAKE_TIMER.load(Ordering::Relaxed).checked_sub(1) else {
+        return;
+    };
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: period.unwrap_or(0) * 1_000_000,
+    };
+    let times = libc::itimerspec {
+        it_interval: time,
+        it_value: time,
+    };
+    // SAFETY: `times` is live; the old value isn't asked for. The timer was
+    // made by `make_wake_timer`.
+    unsafe { libc::timer_settime(timer as libc::timer_t, 0, &raw const times, ptr::null_mut()) };
+}
+
+/// Makes the timer; without one nothing is overdue, but all else works.
+fn make_wake_timer() {
+    // SAFETY: zeroed structures of integers and pointers, live during the call.
+    unsafe {
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = wake_signal();
+        let mut timer: libc::timer_t = std::mem::zeroed();
+        if libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) == 0 {
+            WAKE_TIMER.store(timer as usize + 1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// The last terminal stop signal that came to forktrace's process group.
 static STOP_ASKED: AtomicI32 = AtomicI32::new(0);
@@ -415,7 +501,7 @@ pub struct Inherited {
 /// Takes over the signals: those in `PASSED_ON` get a handler (unless they
 /// are ignored, as under nohup), background terminal access no longer stops
 /// forktrace, and children can be waited for even if SIGCHLD was ignored.
-/// They stay blocked until [`pass_signals_to`].
+/// They stay blocked until [`admit_signals`].
 pub fn take_signals() -> Inherited {
     // SAFETY: all structures are live and initialised; the handlers are
     // async-signal-safe.
@@ -446,8 +532,8 @@ pub fn take_signals() -> Inherited {
         for signal in PASSED_ON {
             set(signal, handler as usize, libc::SA_SIGINFO, true);
         }
-        let alarm: extern "C" fn(c_int) = on_alarm;
-        set(libc::SIGALRM, alarm as usize, 0, false);
+        let wake: extern "C" fn(c_int) = on_wake;
+        set(wake_signal(), wake as usize, 0, false);
         set(libc::SIGCHLD, libc::SIG_DFL, 0, false);
         // A stopped tracer would stall what it traces: it stops only when the
         // program does.
@@ -470,25 +556,15 @@ pub fn own_tid() -> Tid {
     Tid(unsafe { libc::getpid() })
 }
 
-/// From now on signals sent to forktrace go to this thread; `None`: they are
-/// kept for [`taken_signal`].
-pub fn pass_signals_to(tid: Option<Tid>, inherited: &Inherited) {
-    PASS_ON_TO.store(tid.map_or(0, |t| t.0), Ordering::Relaxed);
+/// From here on signals may arrive: the mask is again that of the start, but
+/// for the timer's signal. To be called in the process that traces.
+pub fn admit_signals(inherited: &Inherited) {
+    make_wake_timer();
+    let mut mask = inherited.mask;
     // SAFETY: the mask is live.
     unsafe {
-        libc::sigprocmask(
-            libc::SIG_SETMASK,
-            &raw const inherited.mask,
-            ptr::null_mut(),
-        )
-    };
-}
-
-/// A signal that came while there was nobody to pass it on to.
-pub fn taken_signal() -> Option<Signal> {
-    match TAKEN.swap(0, Ordering::Relaxed) {
-        0 => None,
-        signal => Some(Signal(signal)),
+        libc::sigdelset(&raw mut mask, wake_signal());
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
     }
 }
 
@@ -572,7 +648,8 @@ pub fn fork_waiting(plan: &Plan<'_>) -> io::Result<Waiting> {
     shell_argv.extend_from_slice(argv.get(1..).unwrap_or(&[ptr::null()]));
     // SAFETY: only numbers.
     let original = unsafe { libc::getpid() };
-    // SAFETY: forktrace has one thread, so that the child may run any code.
+    // SAFETY: only async-signal-safe calls are made on the way to exec; the
+    // tracer of a detached run is meant to be called with one thread.
     let pid = unsafe { libc::fork() };
     if pid == -1 {
         return Err(io::Error::last_os_error());

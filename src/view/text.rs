@@ -132,6 +132,11 @@ impl Format {
             }
             out.push_str(" +++");
         });
+        if attached.orphan {
+            self.meaning(out, || {
+                "its creator was killed before the creation could be reported".to_owned()
+            });
+        }
         out.push('\n');
     }
 

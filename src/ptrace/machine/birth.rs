@@ -1,12 +1,22 @@
 //! Births: linking a child's first stop with its parent's event, in whatever
 //! order they come, or if the event never comes.
+//!
+//! A child that stops before it was named is held. Who can still name it? Its
+//! creator stands inside the creating call, so its next report will be the
+//! event: any thread that reported something else since the child was held is
+//! not the creator. Neither is one of another process than the child's own (for
+//! a thread) or its parent (for a process, but for CLONE_PARENT), nor, where
+//! the entry of the call was seen, one that is not in such a call. If the last
+//! one left is killed, the child is its. If nobody is left, the creator was
+//! killed before the child was seen: then nobody knows who it was, and the
+//! child is told of as one that is there.
 
 use std::time::Duration;
 
-use super::{Doing, Former, Held, Machine, Output, Parent, Task};
-use crate::abi::Syscall;
+use super::{Doing, Held, HeldState, Machine, Output, Parent, Task};
+use crate::abi::{Call, Syscall};
 use crate::clone::{self, CloneFlags, Kind, Request};
-use crate::event::{Child, Follow, Followed, Outcome, Stops};
+use crate::event::{Attached, Child, End, EventKind, Follow, Followed, Outcome, Stops};
 use crate::ids::{Pid, Tid};
 use crate::memory::read_u32;
 use crate::ptrace::probe::Probe;
@@ -23,18 +33,7 @@ impl Machine {
         let tid = stopped.tid();
         let limit = self.settings.string_limit;
         if self.draining {
-            // The child is let go at its first stop.
-            if let Ok(child) = probe.event_message(&stopped) {
-                let child = Tid(child as i32);
-                self.tasks.insert(
-                    child,
-                    Task {
-                        expected: true,
-                        ..Task::new(Pid::from(child), 0)
-                    },
-                );
-                self.join(child, probe, output);
-            }
+            // The child is let go at its first stop, known or not.
             self.go_on(stopped, Cause::Created, output);
             return;
         }
@@ -55,16 +54,27 @@ impl Machine {
                 clone::decode(syscall, &mut memory, limit)
             }),
         };
+        let parent = Parent::of(task);
         let changed_flags = task.changed_flags;
         self.restore_flags(&stopped, probe);
-        if let Some(request) = request {
+        let told = self
+            .tasks
+            .get_mut(&child)
+            .is_some_and(|task| std::mem::take(&mut task.adopted));
+        if let Some(request) = request.filter(|_| !told) {
             let read_back = |addr: Option<u64>, probe: &mut P| {
                 addr.and_then(|addr| read_u32(&mut probe.memory(&stopped), addr))
                     .map(|word| word as i32)
             };
             let parent_tid = read_back(request.parent_tid(), probe);
             let pidfd = read_back(request.pidfd(), probe);
-            self.born(tid, child, request, parent_tid, pidfd, probe, output);
+            let birth = Birth {
+                tid: child,
+                request,
+                parent_tid,
+                pidfd,
+            };
+            self.born(tid, parent, birth, probe, output);
             // The child's registers are a copy of its parent's.
             if let Some(task) = self.tasks.get_mut(&child) {
                 task.changed_flags = changed_flags;
@@ -75,24 +85,21 @@ impl Machine {
     }
 
     /// Tells a creation and adds the child as expected.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn born<P: Probe>(
+    fn born<P: Probe>(
         &mut self,
         tid: Tid,
-        child: Tid,
-        request: Request,
-        parent_tid: Option<i32>,
-        pidfd: Option<i32>,
+        parent: Parent,
+        birth: Birth,
         probe: &mut P,
         output: &mut Output,
     ) {
-        let parent = match self.tasks.get(&tid) {
-            Some(task) => Parent::of(task),
-            None => match self.former.iter().rev().find(|f| f.tid == tid) {
-                Some(former) => former.parent,
-                None => Parent::of(&Task::new(Pid::from(tid), 0)),
-            },
-        };
+        let Birth {
+            tid: child,
+            request,
+            parent_tid,
+            pidfd,
+        } = birth;
+        let flags = request.flags();
         let Parent {
             tgid,
             ns_level: level,
@@ -116,7 +123,7 @@ impl Machine {
         // its namespace is compared with its parent's, which costs less.
         let elsewhere = level > 0
             || moved
-            || request.flags().has(CloneFlags::NEWPID)
+            || flags.has(CloneFlags::NEWPID)
             || (self.settings.stops == Stops::Event
                 && kind != Kind::Thread
                 && self.changes_pid_ns(tid, child, probe));
@@ -155,7 +162,7 @@ impl Machine {
             Task {
                 expected: true,
                 pid_ns,
-                vfork_parent: (kind == Kind::Vfork).then_some(tid),
+                vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
                 depth,
                 // A filter needs a tracer even where nobody wants to know.
@@ -191,7 +198,10 @@ impl Machine {
     ) {
         let child = Tid(returned);
         if level == 0 && request.flags().has(CloneFlags::PTRACE) {
-            self.born(tid, child, request, None, None, probe, output);
+            let Some(parent) = self.tasks.get(&tid).map(Parent::of) else {
+                return;
+            };
+            self.born(tid, parent, Birth::of(child, request), probe, output);
             self.join(child, probe, output);
             return;
         }
@@ -207,11 +217,58 @@ impl Machine {
         self.tell_create(output, tid, tgid, request, outcome);
     }
 
+    /// Keeps a thread that stopped before its creation was told.
+    pub(super) fn hold<P: Probe>(
+        &mut self,
+        stopped: Stopped,
+        cause: Cause,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        if self.draining {
+            output
+                .resume
+                .push((stopped, Resume::Detach(cause.signal())));
+            return;
+        }
+        let tid = stopped.tid();
+        // Elsewhere the calls in progress tell who may be the creator.
+        let family = match self.settings.stops {
+            Stops::Event => probe.family(tid),
+            _ => None,
+        };
+        let held = Held {
+            state: HeldState::Stopped(stopped, cause),
+            since: self.now,
+            report: self.reports,
+            family,
+        };
+        self.held.insert(tid, held);
+    }
+
+    /// Keeps the end of a thread that was not named yet. It may also be a
+    /// child of forktrace that runs untraced: so it is not kept for long.
+    pub(super) fn hold_dead(&mut self, tid: Tid, end: End) {
+        let now = self.now;
+        self.held.retain(|_, held| {
+            matches!(held.state, HeldState::Stopped(..)) || now - held.since < LONG
+        });
+        if self.settings.follow != Follow::None || self.held.contains_key(&tid) {
+            let held = Held {
+                state: HeldState::Dead(end),
+                since: now,
+                report: self.reports,
+                family: None,
+            };
+            self.held.insert(tid, held);
+        }
+    }
+
     /// Takes up a child that was held until its creation was told.
     pub(super) fn join<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
-        match self.held.remove(&child) {
+        match self.held.remove(&child).map(|held| held.state) {
             None => {}
-            Some(Held::Stopped(stopped, cause)) => {
+            Some(HeldState::Stopped(stopped, cause)) => {
                 if let Some(task) = self.tasks.get_mut(&child) {
                     task.expected = false;
                 }
@@ -220,8 +277,8 @@ impl Machine {
             }
             // A tid that died unnamed (its parent was killed as well) may have
             // been given to another thread since: then this one is alive.
-            Some(Held::Dead(_)) if probe.family(child).is_some() => {}
-            Some(Held::Dead(end)) => self.ended(child, end, probe, output),
+            Some(HeldState::Dead(_)) if probe.family(child).is_some() => {}
+            Some(HeldState::Dead(end)) => self.ended(child, end, probe, output),
         }
     }
 
@@ -241,113 +298,200 @@ impl Machine {
         }
     }
 
-    /// The held child that a call made whose caller, of the group `tgid`, was
-    /// killed before its event: a child's registers are a copy of its parent's.
-    pub(super) fn child_of<P: Probe>(
-        &self,
-        call: &Syscall,
-        tgid: Pid,
-        probe: &mut P,
-    ) -> Option<Tid> {
-        self.held.iter().find_map(|(child, held)| {
-            let Held::Stopped(stopped, _) = held else {
-                return None;
+    /// The held child of a task that is gone, if it is certain: nobody else
+    /// can name it.
+    pub(super) fn child_left_by<P: Probe>(&self, gone: &Task, probe: &mut P) -> Option<Tid> {
+        let mut tids: Vec<Tid> = self.held.keys().copied().collect();
+        tids.sort_unstable();
+        tids.into_iter().find(|child| {
+            let Some(held) = self.held.get(child) else {
+                return false;
             };
-            let same = probe.creating_call(stopped) == Ok(*call);
-            let named_by_other = self.namers(*child, probe).is_some_and(|pid| pid != tgid);
-            (same && !named_by_other).then_some(*child)
+            let HeldState::Stopped(stopped, _) = &held.state else {
+                return false;
+            };
+            if gone.last_report > held.report {
+                return false;
+            }
+            let Ok(call) = probe.creating_call(stopped) else {
+                return false;
+            };
+            let may_be_its = match &gone.doing {
+                Doing::Creating(request) => request.syscall.nr == call.nr,
+                _ if self.settings.stops != Stops::Event => false,
+                // Only the process is known, and with CLONE_PARENT not even
+                // that.
+                _ => namer(*child, held.family) == Some(gone.tgid) && !is_sibling(&call),
+            };
+            may_be_its && !self.may_be_named(*child, held, &call, probe)
         })
     }
 
-    /// The process, if it lives, whose event may still name a held child: its
-    /// own for a thread, its parent for a process.
-    fn namers<P: Probe>(&self, child: Tid, probe: &mut P) -> Option<Pid> {
-        let (tgid, parent) = probe.family(child)?;
-        let namer = if tgid == Pid::from(child) {
-            parent
-        } else {
-            tgid
-        };
-        self.tasks
-            .values()
-            .any(|task| {
-                task.tgid == namer
-                    && (self.settings.stops == Stops::Event
-                        || matches!(task.doing, Doing::Creating(_)))
-            })
-            .then_some(namer)
+    /// Whether a living thread may still name a held child.
+    fn may_be_named<P: Probe>(
+        &self,
+        child: Tid,
+        held: &Held,
+        call: &Syscall,
+        probe: &mut P,
+    ) -> bool {
+        let namer = namer(child, held.family.or_else(|| probe.family(child)));
+        self.tasks.values().any(|task| {
+            if task.last_report > held.report || task.expected {
+                return false;
+            }
+            match &task.doing {
+                Doing::Creating(request) => request.syscall.nr == call.nr,
+                _ if self.settings.stops != Stops::Event => false,
+                _ => namer.is_none() || namer == Some(task.tgid) || is_sibling(call),
+            }
+        })
     }
 
     /// Looks after children that are held and whose parent's event does not
-    /// come: a parent that is killed inside its call, after the child exists,
-    /// reports nothing. To be called when nothing was reported for a while;
-    /// `patient` says that it was not a long while yet, so that a child whose
-    /// process or parent lives can still be named.
-    pub fn overdue<P: Probe>(
-        &mut self,
-        now: Duration,
-        patient: bool,
-        probe: &mut P,
-        output: &mut Output,
-    ) {
+    /// come. To be called every now and then while there are any.
+    pub fn overdue<P: Probe>(&mut self, now: Duration, probe: &mut P, output: &mut Output) {
         self.now = now;
-        let mut waiting: Vec<Tid> = self
+        let mut waiting: Vec<(Tid, Duration)> = self
             .held
             .iter()
-            .filter(|(_, held)| matches!(held, Held::Stopped(..)))
-            .map(|(tid, _)| *tid)
+            .filter(|(_, held)| matches!(held.state, HeldState::Stopped(..)))
+            .map(|(tid, held)| (*tid, now.saturating_sub(held.since)))
+            .filter(|(_, waited)| *waited >= SHORT)
             .collect();
         waiting.sort_unstable();
-        for child in waiting {
-            if patient && self.namers(child, probe).is_some() {
+        for (child, waited) in waiting {
+            let Some(held) = self.held.get(&child) else {
+                continue;
+            };
+            let HeldState::Stopped(stopped, _) = &held.state else {
+                continue;
+            };
+            let call = probe.creating_call(stopped);
+            let may_be_named = match &call {
+                Ok(call) => self.may_be_named(child, held, call, probe),
+                Err(_) => false,
+            };
+            if may_be_named && waited < LONG {
                 continue;
             }
-            let group = probe.family(child).map(|(tgid, _)| tgid);
-            let latest = |pick: &dyn Fn(&Former) -> bool| {
-                self.former.iter().rev().find(|f| pick(f)).map(|f| f.tid)
-            };
-            // A parent that lives but will not report (a child that only
-            // CLONE_PTRACE let us see), else one that can't any more.
-            let living = self.namers(child, probe).map(Tid::from);
-            let parent = living
-                .filter(|tid| self.tasks.contains_key(tid))
-                .or_else(|| latest(&|f| Some(f.parent.tgid) == group && f.tid != child))
-                .or_else(|| latest(&|f| f.creating))
-                .or_else(|| latest(&|f| f.tid != child));
-            if let Some(parent) = parent {
-                self.adopt(parent, child, probe, output);
+            // A parent that lives but will not report: only CLONE_PTRACE let
+            // us see a child that CLONE_UNTRACED hides.
+            let silent_parent = namer(child, held.family.or_else(|| probe.family(child)))
+                .map(Tid::from)
+                .filter(|_| call.as_ref().is_ok_and(is_handed_over))
+                .and_then(|tid| Some((tid, self.tasks.get(&tid).map(Parent::of)?)));
+            match silent_parent {
+                Some((tid, parent)) => self.adopt(tid, parent, child, probe, output),
+                None => self.found(child, probe, output),
             }
         }
     }
 
-    /// Tells the creation of a held child in the name of a parent that is gone
-    /// before it could, and lets the child run.
+    /// Tells the creation of a held child in the name of a parent that does
+    /// not, and lets the child run.
     pub(super) fn adopt<P: Probe>(
         &mut self,
-        parent: Tid,
+        tid: Tid,
+        parent: Parent,
         child: Tid,
         probe: &mut P,
         output: &mut Output,
     ) {
         let limit = self.settings.string_limit;
-        let Some(Held::Stopped(stopped, cause)) = self.held.remove(&child) else {
+        let Some(held) = self.held.remove(&child) else {
             return;
         };
-        let request = probe.creating_call(&stopped).ok().and_then(|syscall| {
-            let mut memory = probe.memory(&stopped);
+        let HeldState::Stopped(stopped, _) = &held.state else {
+            return;
+        };
+        // Its registers and memory are a copy of its parent's.
+        let request = probe.creating_call(stopped).ok().and_then(|syscall| {
+            let mut memory = probe.memory(stopped);
             clone::decode(syscall, &mut memory, limit)
         });
-        if let Some(request) = request {
-            self.born(parent, child, request, None, None, probe, output);
-        } else {
-            // Killed as well: its end will tell.
-            let task = Task {
-                expected: true,
-                ..Task::new(Pid::from(child), 0)
-            };
-            self.tasks.insert(child, task);
+        self.held.insert(child, held);
+        match request {
+            Some(request) => {
+                self.born(tid, parent, Birth::of(child, request), probe, output);
+                if let Some(task) = self.tasks.get_mut(&child) {
+                    task.adopted = true;
+                }
+                self.join(child, probe, output);
+            }
+            None => self.found(child, probe, output),
         }
-        self.held.insert(child, Held::Stopped(stopped, cause));
+    }
+
+    /// Takes up a held thread whose creator nobody knows any more.
+    fn found<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
+        let (tgid, parent) = probe.family(child).unwrap_or((Pid::from(child), Pid(0)));
+        let attached = Attached {
+            comm: probe.comm(child),
+            parent,
+            own: child.0,
+            orphan: true,
+        };
+        self.tasks.insert(
+            child,
+            Task {
+                adopted: true,
+                ..Task::new(tgid, 0)
+            },
+        );
+        let kind = EventKind::Attached(Box::new(attached));
+        self.tell(output, child, tgid, kind);
         self.join(child, probe, output);
     }
+}
+
+/// How long a held child may wait before anybody asks who could name it.
+const SHORT: Duration = Duration::from_millis(50);
+/// How long it may wait for somebody who could.
+const LONG: Duration = Duration::from_secs(2);
+
+/// A child and what is known of its creation.
+struct Birth {
+    tid: Tid,
+    request: Request,
+    parent_tid: Option<i32>,
+    pidfd: Option<i32>,
+}
+
+impl Birth {
+    fn of(tid: Tid, request: Request) -> Birth {
+        Birth {
+            tid,
+            request,
+            parent_tid: None,
+            pidfd: None,
+        }
+    }
+}
+
+/// The process that a child's creator belongs to, given the child's group and
+/// that group's parent: its own for a thread, its parent for a process.
+fn namer(child: Tid, family: Option<(Pid, Pid)>) -> Option<Pid> {
+    let (tgid, parent) = family?;
+    Some(if tgid == Pid::from(child) {
+        parent
+    } else {
+        tgid
+    })
+}
+
+/// The flags of a clone in registers; clone3's are in memory and count as none.
+fn register_flags(call: &Syscall) -> CloneFlags {
+    match call.call() {
+        Some(Call::Clone) => CloneFlags(call.args[call.abi.clone_order().flags] & 0xffff_ff00),
+        _ => CloneFlags::default(),
+    }
+}
+
+fn is_sibling(call: &Syscall) -> bool {
+    register_flags(call).has(CloneFlags::PARENT)
+}
+
+fn is_handed_over(call: &Syscall) -> bool {
+    register_flags(call).has(CloneFlags::PTRACE | CloneFlags::UNTRACED)
 }
