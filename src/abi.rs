@@ -125,14 +125,6 @@ impl Abi {
         }
     }
 
-    /// The audit architecture (linux/audit.h).
-    pub fn audit_arch(self) -> u32 {
-        match self {
-            Abi::X86_64 | Abi::X32 => AUDIT_ARCH_X86_64,
-            Abi::I386 => AUDIT_ARCH_I386,
-        }
-    }
-
     /// What `nr` means here, if it is a call that forktrace looks at.
     pub fn call(self, nr: u64) -> Option<Call> {
         NUMBERS

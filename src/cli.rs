@@ -26,6 +26,7 @@ use crate::view::text::Detail;
     after_help = EXAMPLES,
     after_long_help = LONG_AFTER,
     arg_required_else_help = true,
+    args_override_self = true,
     override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]...\n       forktrace [OPTIONS] -p PID"
 )]
 pub struct Cli {
@@ -103,9 +104,13 @@ pub struct Cli {
 
     /// Kill what is left of the program when its first process ends, or forktrace does
     ///
-    /// Without it children that outlive the program are followed to their end
-    /// (with -f), or left alone (without).
-    #[arg(long, conflicts_with = "pid", help_heading = "Tracing")]
+    /// Without it children that outlive the program are followed to their end.
+    #[arg(
+        long,
+        conflicts_with = "pid",
+        requires = "follow",
+        help_heading = "Tracing"
+    )]
     kill_on_exit: bool,
 
     /// Write the trace to FILE, not to stderr; "-" is stdout
@@ -166,29 +171,30 @@ enum DetachArg {
     ExitOfRoot,
 }
 
-const EXAMPLES: &str = "\
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
   forktrace -v -- ruby -e fork               every flag explained
-  forktrace -f -p 1234                       a process that runs already";
+  forktrace -f -p 1234                       a process that runs already"
+    };
+}
 
-const LONG_AFTER: &str = "\
-Examples:
-  forktrace ls -l                            one program
-  forktrace -f -- make -j8                   the whole tree, threads included
-  forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
-  forktrace -f -o trace.txt -- ./server      the trace in a file
-  forktrace -v -- ruby -e fork               every flag explained
-  forktrace -f -p 1234                       a process that runs already
+const EXAMPLES: &str = examples!();
 
+const LONG_AFTER: &str = concat!(
+    examples!(),
+    "\n
 Exit status:
   that of the program, or death by the same signal; 1 where forktrace itself
   failed or the trace could not be written; 126 where the command can't be
   executed, 127 where there is none; 141 where the reader of the trace went
-  away. What is said of the trace never hides a failure of the program.";
+  away. What is said of the trace never hides a failure of the program."
+);
 
 impl Cli {
     /// What the run needs.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::clone::{Kind, Request};
+use crate::clone::Request;
 use crate::exec::ExecCall;
 use crate::ids::{Errno, Pid, Signal, Tid};
 
@@ -162,15 +162,6 @@ impl Create {
             Outcome::Created(child) => Some(child),
             _ => None,
         }
-    }
-
-    /// The process that the child belongs to, given that of the caller.
-    pub fn child_tgid(&self, caller: Pid) -> Option<Pid> {
-        let tid = self.child()?.tid?;
-        Some(match self.request.kind() {
-            Kind::Thread => caller,
-            _ => Pid::from(tid),
-        })
     }
 }
 

@@ -138,7 +138,7 @@ fn read_word(memory: &mut dyn Memory, addr: u64, word: usize) -> Option<u64> {
     (memory.read(addr, &mut bytes[..word]) == word).then(|| u64::from_le_bytes(bytes))
 }
 
-fn find_aux(memory: &mut dyn Memory, mut addr: u64, word: usize, wanted: u64) -> Option<u64> {
+fn find_aux(memory: &mut dyn Memory, addr: u64, word: usize, wanted: u64) -> Option<u64> {
     // The kernel writes about 20 entries; more than 64 is no vector.
     let mut bytes = [0; 64 * 16];
     let got = memory.read(addr, &mut bytes[..64 * 2 * word]);
@@ -147,7 +147,7 @@ fn find_aux(memory: &mut dyn Memory, mut addr: u64, word: usize, wanted: u64) ->
         match key {
             0 => return None,
             k if k == wanted => return Some(value),
-            _ => addr = addr.wrapping_add(2 * word as u64),
+            _ => {}
         }
     }
     None

@@ -91,6 +91,12 @@ const KERNEL_SIGRTMAX: i32 = 64;
 impl Signal {
     /// What a parent expects at a child's exit.
     pub const CHLD: Signal = Signal(17);
+
+    /// Whether the kernel has such a signal: exit signals are not checked, and
+    /// one that doesn't exist is not sent (`valid_signal`, kernel/signal.c).
+    pub fn exists(self) -> bool {
+        (1..=KERNEL_SIGRTMAX).contains(&self.0)
+    }
 }
 
 impl fmt::Display for Signal {

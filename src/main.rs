@@ -81,7 +81,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let details = if details.is_empty() {
         String::new()
     } else {
-        format!(" {}", details.join(" "))
+        format!("; {}", details.join(" "))
     };
     say(&format!("{message}{details}; see forktrace --help"));
     ExitCode::from(FAILED)
@@ -92,7 +92,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn say(message: &str) {
     let mut line = String::from("forktrace: ");
     for c in message.chars() {
-        if c.is_control() {
+        // Nor may characters that turn the direction of text.
+        if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             line.extend(c.escape_default());
         } else {
             line.push(c);

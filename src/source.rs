@@ -7,9 +7,10 @@ use crate::event::Event;
 /// may rely on:
 ///
 /// 1. The first event is [`Start`](crate::event::EventKind::Start).
-/// 2. A thread's creation comes before every other event of that thread; only
-///    the launched program's first thread has no creation.
-/// 3. A creation is reported once, by the thread that called; parent and child
+/// 2. A thread's creation comes before every other event of that thread. The
+///    launched program's first thread has none; one that ran already, or whose
+///    creator was killed before it could report, has `Attached` in its place.
+/// 3. A creation is reported once at the most, by the thread that called; parent and child
 ///    are linked by the child's tid in the tracer's pid namespace.
 /// 4. Events of one thread come in the order in which they happened. Events of
 ///    different threads may be reported in another order than they happened,
@@ -18,8 +19,9 @@ use crate::event::Event;
 ///    be born anew.
 /// 6. What a source can't see it says in its first event (see
 ///    [`Stops`](crate::event::Stops)); within that nothing is left out.
-/// 7. When `next` returns `None` no thread is left behind stopped, and
-///    dropping a source early lets every tracee that may live without it go on.
+/// 7. When `next` returns `None` no thread is left stopped. A source that is
+///    given up earlier lets go of its tracees when forktrace ends, which the
+///    kernel sees to; those that a filter ties to it end then.
 pub trait Source {
     /// The next event; `None` when there is nothing left to trace. Blocks.
     ///

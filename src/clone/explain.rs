@@ -325,6 +325,12 @@ fn exit_signal(request: &Request, add: &mut Add<'_>) {
             "sent to the parent when the child exits; what wait expects".into(),
             "wait(2)",
         ),
+        Some(signal) if !signal.exists() => add(
+            format!("exit signal {signal}"),
+            "no signal that exists: none is sent; wait finds the child with __WALL or __WCLONE only"
+                .into(),
+            "wait(2)",
+        ),
         Some(signal) => add(
             signal.to_string(),
             "sent to the parent when the child exits; wait finds it with __WALL or __WCLONE only"

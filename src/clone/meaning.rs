@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::flags::{CloneFlags, NAMESPACES};
 use super::request::{Body, Clone3, Kind, Request, Spec, Stack, Tail};
-use crate::ids::{Errno, Pid};
+use crate::ids::{Errno, Pid, Signal};
 
 /// Clauses, separated by semicolons.
 struct Clauses(String);
@@ -74,6 +74,9 @@ fn head(clauses: &mut Clauses, request: &Request, tgid: Pid) {
             given_stack(clauses, stack, "on the caller's very stack");
             if flags.has(CloneFlags::SETTLS) {
                 clauses.add("TLS of its own");
+            }
+            if flags.has(CloneFlags::VFORK) {
+                clauses.add("the caller suspended until it ends or execs");
             }
             return;
         }
@@ -177,14 +180,16 @@ fn exit_signal(clauses: &mut Clauses, request: &Request) {
         clauses.add("the caller's own exit signal at exit");
         return;
     }
+    const UNSEEN: &str = "wait needs __WALL or __WCLONE to see it, until it execs";
     match request.exit_signal() {
-        Some(crate::ids::Signal::CHLD) => clauses.add("SIGCHLD to the parent at exit"),
-        Some(signal) => clauses.add(format_args!(
-            "{signal}, not SIGCHLD, to the parent at exit: wait needs __WALL or __WCLONE to see it"
+        Some(Signal::CHLD) => clauses.add("SIGCHLD to the parent at exit"),
+        Some(signal) if signal.exists() => clauses.add(format_args!(
+            "{signal}, not SIGCHLD, to the parent at exit: {UNSEEN}"
         )),
-        None => {
-            clauses.add("no signal to the parent at exit: wait needs __WALL or __WCLONE to see it")
-        }
+        Some(signal) => clauses.add(format_args!(
+            "no signal to the parent at exit, as {signal} is none: {UNSEEN}"
+        )),
+        None => clauses.add(format_args!("no signal to the parent at exit: {UNSEEN}")),
     }
 }
 
@@ -219,7 +224,8 @@ fn tid_words(clauses: &mut Clauses, request: &Request) {
     let set_in_child = flags.has(CloneFlags::CHILD_SETTID);
     let cleared = flags.has(CloneFlags::CHILD_CLEARTID);
     let in_parent = request.parent_tid();
-    let same = in_parent == Some(child) && cleared && !set_in_child;
+    // One word for both only where the memory is one.
+    let same = in_parent == Some(child) && cleared && flags.has(CloneFlags::VM) && !set_in_child;
     if let Some(addr) = in_parent.filter(|_| !same) {
         clauses.add(format_args!("tid stored at {addr:#x} in the parent"));
     }
@@ -364,6 +370,9 @@ fn invalid(request: &Request) -> Option<&'static str> {
                 if (args.set_tid == 0) != (args.set_tid_size == 0) {
                     return Some("clone3 needs set_tid and set_tid_size together");
                 }
+                if args.set_tid_size > 32 {
+                    return Some("set_tid has more pids than there can be namespaces, 32");
+                }
                 if let Tail::NonZero { .. } = tail {
                     return None;
                 }
@@ -379,14 +388,26 @@ fn invalid(request: &Request) -> Option<&'static str> {
         "CLONE_THREAD needs CLONE_SIGHAND"
     } else if has(CloneFlags::FS) && flags.any(CloneFlags::NEWNS | CloneFlags::NEWUSER) {
         "CLONE_FS doesn't go with a new mount or user namespace"
-    } else if flags.any(CloneFlags::THREAD | CloneFlags::PARENT)
-        && flags.any(CloneFlags::NEWUSER | CloneFlags::NEWPID)
+    } else if has(CloneFlags::THREAD) && flags.any(CloneFlags::NEWUSER | CloneFlags::NEWPID) {
+        "CLONE_THREAD doesn't go with a new user or pid namespace"
+    } else if has(CloneFlags::PIDFD | CloneFlags::DETACHED) {
+        "CLONE_PIDFD doesn't go with CLONE_DETACHED"
+    } else if has(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID)
+        && matches!(request.spec, Spec::Clone(_))
     {
-        "CLONE_THREAD and CLONE_PARENT don't go with a new user or pid namespace"
+        "in clone CLONE_PIDFD and CLONE_PARENT_SETTID would store at one address"
+    } else if has(CloneFlags::NEWIPC | CloneFlags::SYSVSEM) {
+        "CLONE_SYSVSEM doesn't go with a new IPC namespace"
     } else if has(CloneFlags::CLEAR_SIGHAND | CloneFlags::SIGHAND) {
         "CLONE_CLEAR_SIGHAND contradicts CLONE_SIGHAND"
     } else {
-        "flags or arguments that this kernel doesn't take together"
+        match request.kind() {
+            Kind::Thread => {
+                "flags that this kernel doesn't take together, or the caller's children belong to \
+                 another pid namespace than itself (unshare, setns)"
+            }
+            _ => "flags or arguments that this kernel doesn't take together",
+        }
     })
 }
 
@@ -468,6 +489,10 @@ mod tests {
     #[test]
     fn what_wait_does_not_see_is_said() {
         assert!(words(&clone(0, 0)).contains("no signal to the parent at exit: wait needs __WALL"));
+        assert!(words(&clone(0x80, 0)).contains("no signal to the parent at exit, as 128 is none"));
+        assert!(words(&clone(0x0001_4f00, 1)).contains("the caller suspended until it ends"));
+        // Stored at one address, but in two memories.
+        assert!(words(&clone(0x0030_0011, 0)).contains("tid stored at 0x7000 in the parent"));
         assert!(words(&clone(10, 0)).contains("SIGUSR1, not SIGCHLD, to the parent at exit"));
         assert!(words(&clone(0x8011, 0)).contains("a sibling"));
     }

@@ -11,8 +11,35 @@ use crate::ids::{Pid, Tid};
 use crate::memory::Memory;
 
 /// Asks the kernel.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Live;
+#[derive(Debug, Clone, Copy)]
+pub struct Live {
+    /// Whether /proc can be asked about tids.
+    proc: bool,
+}
+
+impl Live {
+    /// Looks whether /proc is that of forktrace's own pid namespace.
+    pub fn new() -> Live {
+        Live {
+            proc: proc_is_ours(),
+        }
+    }
+
+    /// Whether /proc can be asked about tids.
+    pub fn has_proc(&self) -> bool {
+        self.proc
+    }
+
+    fn status_of(&self, tid: Tid) -> Option<String> {
+        self.proc.then(|| status_of(tid)).flatten()
+    }
+}
+
+impl Default for Live {
+    fn default() -> Live {
+        Live::new()
+    }
+}
 
 /// The address space of a live thread.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +118,7 @@ impl Probe for Live {
     }
 
     fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>> {
-        let status = status_of(tid)?;
+        let status = self.status_of(tid)?;
         let tids = field(&status, "NSpid")?;
         tids.split_ascii_whitespace()
             .map(|word| word.parse().ok())
@@ -99,22 +126,36 @@ impl Probe for Live {
     }
 
     fn comm(&mut self, tid: Tid) -> Vec<u8> {
-        comm_of(tid)
+        if self.proc { comm_of(tid) } else { Vec::new() }
     }
 
     fn pid_ns(&mut self, tid: Tid) -> Option<u64> {
-        let link = std::fs::metadata(format!("/proc/{tid}/ns/pid")).ok()?;
-        Some(link.ino())
+        let path = self.proc.then(|| format!("/proc/{tid}/ns/pid"))?;
+        Some(std::fs::metadata(path).ok()?.ino())
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
-        let status = status_of(tid)?;
+        let status = self.status_of(tid)?;
         if field(&status, "State")?.starts_with(['Z', 'X']) {
             return None;
         }
         let number = |name| field(&status, name)?.parse().ok();
         Some((Pid(number("Tgid")?), Pid(number("PPid")?)))
     }
+}
+
+/// The tracer of a thread.
+pub fn tracer_of(tid: Tid) -> Option<Pid> {
+    let status = status_of(tid)?;
+    let tracer = field(&status, "TracerPid")?.parse().ok()?;
+    (tracer != 0).then_some(Pid(tracer))
+}
+
+/// Whether /proc shows forktrace's own pid namespace: in another one's a tid
+/// names somebody else.
+pub fn proc_is_ours() -> bool {
+    std::fs::read_link("/proc/self")
+        .is_ok_and(|link| link.as_os_str() == sys::own_tid().to_string().as_str())
 }
 
 /// The name of a thread, without its newline; empty if it is gone.

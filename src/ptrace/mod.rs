@@ -159,7 +159,7 @@ impl Tracer {
     }
 
     fn new(origin: Origin, inherited: Inherited, how: How) -> Tracer {
-        Tracer {
+        let mut tracer = Tracer {
             machine: Machine::new(Settings {
                 stops: how.stops,
                 follow: how.follow,
@@ -168,7 +168,7 @@ impl Tracer {
                 string_limit: how.string_limit,
             }),
             output: Output::default(),
-            live: Live,
+            live: Live::new(),
             origin,
             inherited,
             start: Instant::now(),
@@ -181,7 +181,15 @@ impl Tracer {
             draining: false,
             failures: 0,
             notices: Vec::new(),
+        };
+        if !tracer.live.has_proc() {
+            tracer.notices.push(
+                "/proc is not that of this pid namespace: pids in inner namespaces can't be told \
+                 (mount a new one: unshare --mount-proc)"
+                    .to_owned(),
+            );
         }
+        tracer
     }
 
     /// How tracees are stopped in this run.

@@ -4,16 +4,17 @@
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use nix::unistd::{AccessFlags, Uid, User, access, getgrouplist};
 
-use super::filter;
 use super::sys::{self, Inherited, Plan, RunAs, Waiting};
+use super::{filter, live};
 use crate::event::Stops;
-use crate::ids::Errno;
+use crate::ids::{Errno, Tid};
 
 /// Why a program can't be launched.
 #[derive(Debug)]
@@ -65,9 +66,10 @@ pub fn find(command: &OsStr) -> Result<PathBuf, LaunchError> {
 
 /// A program that exists but could not be executed.
 pub fn exec_failed(path: &Path, errno: Errno) -> LaunchError {
+    let exists = path.exists();
     let path = path.display();
     match errno {
-        Errno::ENOENT if Path::new(&path.to_string()).exists() => LaunchError::NotFound(anyhow!(
+        Errno::ENOENT if exists => LaunchError::NotFound(anyhow!(
             "cannot execute {path}: its interpreter (the #! line, or the loader) does not exist"
         )),
         Errno::ENOENT => {
@@ -132,7 +134,7 @@ pub fn launch(
     };
     let mut stops = stops;
     let mut notice = None;
-    let mut waiting = sys::fork_waiting(&plan).context("cannot fork")?;
+    let mut waiting = sys::fork_waiting(&plan).map_err(fork_failed)?;
     if waiting.filter_errno != Errno(0) {
         let refused = waiting.filter_errno;
         if !launch.may_fall_back || launch.detached {
@@ -147,7 +149,7 @@ pub fn launch(
         ));
         stops = Stops::Syscall;
         plan.filter = None;
-        waiting = sys::fork_waiting(&plan).context("cannot fork")?;
+        waiting = sys::fork_waiting(&plan).map_err(fork_failed)?;
     }
     if launch.detached {
         waiting.introduce();
@@ -157,14 +159,25 @@ pub fn launch(
     let tid = waiting.tid;
     let options = options(stops, launch.kill_on_exit);
     if let Err(errno) = sys::seize(tid, options).and_then(|()| sys::interrupt(tid)) {
+        let hint = refusal_hint(errno, tid);
         give_up(waiting);
-        bail!("cannot trace: {errno}{}", refusal_hint(errno));
+        bail!("cannot trace: {errno}{hint}");
     }
     Ok(Launched {
         waiting,
         stops,
         notice,
     })
+}
+
+/// Why there is no process to be had.
+fn fork_failed(error: io::Error) -> anyhow::Error {
+    let errno = Errno(error.raw_os_error().unwrap_or(0));
+    let hint = match errno {
+        Errno::EAGAIN => "; a limit on processes is reached (ulimit -u, a cgroup's pids.max)",
+        _ => "",
+    };
+    anyhow!("cannot fork: {errno}{hint}")
 }
 
 /// Lets a child that waits for leave to exec end without it.
@@ -215,13 +228,18 @@ pub fn options(stops: Stops, kill_on_exit: bool) -> i32 {
     options
 }
 
-fn refusal_hint(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EPERM => {
-            "; ptrace is forbidden here: in a container allow it (docker run --cap-add=SYS_PTRACE), \
-             and see /proc/sys/kernel/yama/ptrace_scope"
-        }
-        Errno::ENOSYS => "; this kernel or sandbox has no ptrace",
-        _ => "",
+fn refusal_hint(errno: Errno, tid: Tid) -> String {
+    let tracer = live::tracer_of(tid);
+    match (errno, tracer) {
+        (Errno::EPERM, Some(tracer)) => format!(
+            "; process {} traces it already, as it does forktrace and its children",
+            tracer.0
+        ),
+        (Errno::EPERM, None) => "; ptrace is forbidden here: in a container allow it (docker run \
+                                 --cap-add=SYS_PTRACE), and see \
+                                 /proc/sys/kernel/yama/ptrace_scope"
+            .to_owned(),
+        (Errno::ENOSYS, _) => "; this kernel or sandbox has no ptrace".to_owned(),
+        _ => String::new(),
     }
 }

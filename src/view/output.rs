@@ -7,6 +7,9 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// An output for lines.
 #[derive(Debug)]
 pub struct Output {
@@ -62,6 +65,26 @@ impl Output {
     /// # Errors
     /// As write(2).
     pub fn write_lines(&mut self, lines: &str) -> io::Result<()> {
-        self.file.write_all(lines.as_bytes())
+        let mut left = lines.as_bytes();
+        while !left.is_empty() {
+            match self.file.write(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => left = &left[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The program may have made the stream that it shares with
+                // forktrace non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_writable()?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_writable(&self) -> io::Result<()> {
+        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }
