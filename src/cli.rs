@@ -5,14 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Destination, StopsChoice, What};
+use crate::config::{Config, Destination, Detail, StopsChoice, What, When};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::{self, Launch};
-use crate::view::style::When;
-use crate::view::text::Detail;
 
 /// Trace process creation: every fork, vfork, clone and clone3 of a program,
 /// and what each means.
@@ -146,7 +144,7 @@ pub struct Cli {
         default_value = "auto",
         help_heading = "Output"
     )]
-    color: When,
+    color: ColorArg,
 }
 
 /// `--stops`.
@@ -160,6 +158,17 @@ enum StopsArg {
     Event,
     /// At every system call: sees all, needs nothing, and is slow
     Syscall,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ColorArg {
+    /// On a terminal, as NO_COLOR, CLICOLOR_FORCE and TERM allow
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// `--detach-on`.
@@ -264,7 +273,11 @@ impl Cli {
                 (_, true) => Detail::Verbose,
                 _ => Detail::Normal,
             },
-            color: self.color,
+            color: match self.color {
+                ColorArg::Auto => When::Auto,
+                ColorArg::Always => When::Always,
+                ColorArg::Never => When::Never,
+            },
         })
     }
 }

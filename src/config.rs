@@ -6,8 +6,6 @@ use crate::event::{Follow, Stops};
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
-use crate::view::style::When;
-use crate::view::text::Detail;
 
 /// One run of forktrace.
 #[derive(Debug, Clone)]
@@ -74,4 +72,26 @@ pub enum Destination {
     Stdout,
     /// A file.
     File(PathBuf),
+}
+
+/// How much to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// The calls alone.
+    Quiet,
+    /// The calls and their meaning.
+    Normal,
+    /// Also a line for each flag and argument.
+    Verbose,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// On a terminal, as NO_COLOR, CLICOLOR_FORCE and TERM allow.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }

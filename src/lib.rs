@@ -54,6 +54,7 @@ use ptrace::{How, Tracer};
 use source::Source;
 use view::Sink;
 use view::output::Output;
+use view::style;
 use view::text::{Format, TextView};
 
 /// How a run ended.
@@ -88,7 +89,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     let output = open(&config.output).map_err(LaunchError::Refused)?;
     let format = Format {
         detail: config.detail,
-        palette: config.color.decide(output.is_terminal()),
+        palette: style::palette(config.color, output.is_terminal()),
     };
     let mut view = TextView::new(output, format);
     let how = How {

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 use owo_colors::Style;
 
+use crate::config::When;
+
 /// A part of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -25,35 +27,22 @@ pub enum Part {
     Meaning,
 }
 
-/// When to use colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum When {
-    /// On a terminal, as NO_COLOR, CLICOLOR_FORCE and TERM allow.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl When {
-    /// Decides for an output that is a terminal or not. The environment
-    /// counts only for `auto`; NO_COLOR wins over CLICOLOR_FORCE
-    /// (no-color.org, bixense.com/clicolors).
-    pub fn decide(self, terminal: bool) -> Palette {
-        let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-        let on = match self {
-            When::Always => true,
-            When::Never => false,
-            When::Auto if set("NO_COLOR") => false,
-            When::Auto if set("CLICOLOR_FORCE") => {
-                env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0")
-                    || auto_terminal(terminal)
-            }
-            When::Auto => auto_terminal(terminal),
-        };
-        Palette { on }
-    }
+/// Decides for an output that is a terminal or not. The environment counts
+/// only for `auto`; NO_COLOR wins over CLICOLOR_FORCE (no-color.org,
+/// bixense.com/clicolors).
+pub fn palette(when: When, terminal: bool) -> Palette {
+    let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let on = match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto if set("NO_COLOR") => false,
+        When::Auto if set("CLICOLOR_FORCE") => {
+            env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0")
+                || auto_terminal(terminal)
+        }
+        When::Auto => auto_terminal(terminal),
+    };
+    Palette { on }
 }
 
 fn auto_terminal(terminal: bool) -> bool {

@@ -239,7 +239,7 @@ pub fn exec(out: &mut String, exec: &ExecCall) {
     out.push('(');
     if let Some((dirfd, _)) = exec.at() {
         let _ = match dirfd {
-            libc::AT_FDCWD => write!(out, "AT_FDCWD, "),
+            AT_FDCWD => write!(out, "AT_FDCWD, "),
             fd => write!(out, "{fd}, "),
         };
     }
@@ -309,14 +309,17 @@ fn env(out: &mut String, env: &Env) {
     }
 }
 
+/// `AT_FDCWD` (linux/fcntl.h): relative to the working directory.
+const AT_FDCWD: i32 = -100;
+
+/// execveat's flags, of linux/fcntl.h.
 fn at_flags(out: &mut String, value: i32) {
     let mut left = value;
     let mut separator = "";
     for (flag, name) in [
-        (libc::AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"),
-        (libc::AT_EMPTY_PATH, "AT_EMPTY_PATH"),
-        // Linux 6.14, linux/fcntl.h.
-        (0x10000, "AT_EXECVE_CHECK"),
+        (0x100, "AT_SYMLINK_NOFOLLOW"),
+        (0x1000, "AT_EMPTY_PATH"),
+        (0x1_0000, "AT_EXECVE_CHECK"),
     ] {
         if left & flag != 0 {
             out.push_str(separator);

@@ -8,21 +8,12 @@ use super::output::Output;
 use super::style::{Palette, Part};
 use super::{Sink, syntax};
 use crate::clone::{explain, meaning};
+use crate::config::Detail;
 use crate::event::{
     Attached, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
 };
+use crate::exec;
 use crate::ids::{Errno, Pid, Tid};
-
-/// How much to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
-    /// The calls alone.
-    Quiet,
-    /// The calls and their meaning.
-    Normal,
-    /// Also a line for each flag and argument.
-    Verbose,
-}
 
 /// The text view.
 #[derive(Debug)]
@@ -191,11 +182,11 @@ impl Format {
         match exec.result {
             Some(Ok(())) => {
                 out.push('0');
-                self.meaning(out, || exec_meaning(tid, tgid, exec));
+                self.meaning(out, || exec::meaning::done(tid, tgid, exec));
             }
             Some(Err(errno)) => {
                 self.error(out, errno);
-                self.meaning(out, || exec_failure(errno).to_owned());
+                self.meaning(out, || exec::meaning::failed(errno).to_owned());
             }
             None => {
                 out.push('?');
@@ -238,29 +229,184 @@ impl Format {
     }
 }
 
-fn exec_meaning(tid: Tid, tgid: Pid, exec: &Exec) -> String {
-    let mut words = format!(
-        "process {tgid} becomes a new program: memory replaced, signal handlers reset, \
-         close-on-exec files closed"
-    );
-    if let Some(parent) = exec.releases {
-        let _ = write!(words, "; {parent}, suspended in vfork, goes on");
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::abi::{Abi, Call, Syscall};
+    use crate::clone::decode;
+    use crate::config::When;
+    use crate::event::{Child, Follow};
+    use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
+    use crate::ids::Signal;
+    use crate::memory::Regions;
+    use crate::view::style::palette;
+
+    fn event(tid: i32, kind: EventKind) -> Event {
+        Event {
+            at: Duration::ZERO,
+            tid: Tid(tid),
+            tgid: Pid(4280),
+            kind,
+        }
     }
-    if let Some(leader) = exec.continues_as {
-        let _ = write!(
-            words,
-            "; thread {tid} goes on as {leader}, all other threads are gone"
+
+    fn create(args: [u64; 6], outcome: Outcome) -> EventKind {
+        let syscall = Syscall {
+            abi: Abi::X86_64,
+            nr: 56,
+            args,
+        };
+        let request = decode(syscall, &mut Regions::default(), 32).unwrap();
+        EventKind::Create(Box::new(Create { request, outcome }))
+    }
+
+    fn child(tid: i32, returned: i32, own: i32) -> Outcome {
+        Outcome::Created(Child {
+            tid: Some(Tid(tid)),
+            returned,
+            own,
+            followed: Followed::Yes,
+            parent_tid: Some(returned),
+            pidfd: None,
+        })
+    }
+
+    /// One of each.
+    fn events() -> Vec<Event> {
+        let fork = [0x0120_0011, 0, 0, 0x7000, 0, 0];
+        let text = |s: &[u8]| Text::Bytes {
+            bytes: s.to_vec(),
+            truncated: false,
+        };
+        let exec = Exec {
+            call: ExecCall {
+                syscall: None,
+                call: Call::Execve,
+                path: text(b"/bin/e"),
+                argv: Strings::List {
+                    items: vec![text(b"e\x1b[31m"), Text::Unreadable(0x66)],
+                    end: ListEnd::More,
+                },
+                env: Env {
+                    addr: None,
+                    vars: Some(1),
+                    unterminated: false,
+                },
+            },
+            result: Some(Ok(())),
+            continues_as: Some(Tid(4280)),
+            releases: None,
+        };
+        let killed = End::Killed {
+            signal: Signal(11),
+            core_dumped: true,
+        };
+        vec![
+            event(
+                0,
+                EventKind::Start(Start {
+                    stops: Stops::Event,
+                    follow: Follow::All,
+                }),
+            ),
+            event(4280, create(fork, child(4281, 4281, 4281))),
+            event(4280, create([0x20, 0, 0, 0, 0, 0], child(4282, 4282, 1))),
+            event(4280, create(fork, Outcome::Failed(Errno::EAGAIN))),
+            event(4280, create(fork, Outcome::Failed(Errno(513)))),
+            event(4280, create(fork, Outcome::Unknown)),
+            event(4280, EventKind::Superseded { by: Tid(4290) }),
+            event(4290, EventKind::Exec(Box::new(exec))),
+            event(
+                4291,
+                EventKind::Attached(Box::new(Attached {
+                    comm: b"a\"b".to_vec(),
+                    parent: Pid(1),
+                    own: 7,
+                    orphan: false,
+                })),
+            ),
+            event(4291, EventKind::Lost(Lost::Silenced)),
+            event(4292, EventKind::Tracing),
+            event(4281, EventKind::End(End::Exited(3))),
+            event(4280, EventKind::End(killed)),
+        ]
+    }
+
+    fn shown(detail: Detail, when: When) -> String {
+        let format = Format {
+            detail,
+            palette: palette(when, false),
+        };
+        let mut out = String::new();
+        for event in events() {
+            format.event(&mut out, &event);
+        }
+        out
+    }
+
+    #[test]
+    fn one_line_each_in_straces_syntax() {
+        assert_eq!(
+            shown(Detail::Quiet, When::Never),
+            "\
+# --stops=event: calls that fail, and children hidden by CLONE_UNTRACED, are not seen
+4280 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = 4281
+4280 clone(child_stack=NULL, flags=SIGRT_0) = 4282 (1 in its pid namespace)
+4280 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = -1 EAGAIN (Resource temporarily unavailable)
+4280 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = ? ERESTARTNOINTR (To be restarted)
+4280 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = ?
+4280 +++ superseded by execve in pid 4290 +++
+4290 execve(\"/bin/e\", [\"e\\33[31m\", 0x66, ...], /* 1 var */) = 0
+4291 +++ attached: \"a\\\"b\", thread of 4280, 7 in its pid namespace +++
+4291 +++ detached +++
+# 4292 calls ptrace: what forktrace traces can't be traced by another (EPERM)
+4281 +++ exited with 3 +++
+4280 +++ killed by SIGSEGV (core dumped) +++
+"
         );
     }
-    words
-}
 
-fn exec_failure(errno: Errno) -> &'static str {
-    match errno {
-        Errno::ENOENT => "no such file, or its interpreter is missing; the old program goes on",
-        Errno::EACCES => "not an executable file, or no permission; the old program goes on",
-        Errno::ENOEXEC => "no format that the kernel can run; the old program goes on",
-        Errno::E2BIG => "arguments and environment are too large; the old program goes on",
-        _ => "the old program goes on",
+    #[test]
+    fn the_meaning_follows_two_spaces_and_the_rest_is_the_same() {
+        let quiet = shown(Detail::Quiet, When::Never);
+        let normal = shown(Detail::Normal, When::Never);
+        let stripped: String = normal
+            .lines()
+            .map(|line| {
+                let end = line.find("  # ").unwrap_or(line.len());
+                format!("{}\n", &line[..end])
+            })
+            .collect();
+        assert_eq!(stripped, quiet);
+        assert!(normal.contains("= 4281  # process: memory copied on write"));
+        assert!(normal.contains("thread 4290 goes on as 4280"));
+    }
+
+    #[test]
+    fn verbose_adds_indented_lines_only() {
+        let verbose = shown(Detail::Verbose, When::Never);
+        let others: String = verbose
+            .lines()
+            .filter(|line| !line.starts_with("    "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(others, shown(Detail::Normal, When::Never));
+        assert!(verbose.contains("    CLONE_CHILD_SETTID: "));
+    }
+
+    #[test]
+    fn coloured_text_is_the_same_text() {
+        let mut plain = String::new();
+        let mut rest = shown(Detail::Verbose, When::Always);
+        assert!(rest.contains('\x1b'));
+        while let Some(start) = rest.find('\x1b') {
+            plain.push_str(&rest[..start]);
+            let end = start + rest[start..].find('m').unwrap() + 1;
+            rest.drain(..end);
+        }
+        plain.push_str(&rest);
+        assert_eq!(plain, shown(Detail::Verbose, When::Never));
     }
 }

@@ -2,6 +2,8 @@
 //! arguments at its entry, or, where the tracer stops only when the old
 //! memory is gone, from what the kernel laid out on the new stack. Pure.
 
+pub mod meaning;
+
 use crate::abi::{Abi, Call, Syscall};
 use crate::memory::Memory;
 
