@@ -100,15 +100,11 @@ pub struct Cli {
     )]
     stops: StopsArg,
 
-    /// Kill what is left of the program when its first process ends, or forktrace does
+    /// Kill what is still traced when the program's first process ends, or forktrace does
     ///
     /// Without it children that outlive the program are followed to their end.
-    #[arg(
-        long,
-        conflicts_with = "pid",
-        requires = "follow",
-        help_heading = "Tracing"
-    )]
+    /// What isn't traced (without -f: all children) is left alone either way.
+    #[arg(long, conflicts_with = "pid", help_heading = "Tracing")]
     kill_on_exit: bool,
 
     /// Write the trace to FILE, not to stderr; "-" is stdout

@@ -12,9 +12,12 @@ pub(crate) struct Summary {
     pub(crate) pairs: Vec<(i32, i32)>,
     pub(crate) failed: usize,
     pub(crate) ended: usize,
+    /// In the order of their lines.
+    pub(crate) attached: Vec<i32>,
+    pub(crate) detached: usize,
 }
 
-/// Each task is created once before it has a line of its own, by one that lives, and
+/// Each task is attached to or created, once, before it has a line of its own, by one that lives, and
 /// ends once; nothing is said of it afterwards. A tid may be used again only after its
 /// end. `CLONE_UNTRACED` children are promised no lines at all.
 pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
@@ -29,6 +32,16 @@ pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
         let tid = line.tid;
         if tid <= 0 {
             return fail("no tid");
+        }
+        if let Event::Attached { .. } = line.event {
+            if summary.root == 0 {
+                summary.root = tid;
+            }
+            if alive.insert(tid, number).is_some() {
+                return fail("attached to, but known already");
+            }
+            summary.attached.push(tid);
+            continue;
         }
         if summary.root == 0 {
             summary.root = tid;
@@ -53,7 +66,13 @@ pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
                         return fail("created itself");
                     }
                     summary.pairs.push((tid, child));
-                    if !call.untraced() && alive.insert(child, number).is_some() {
+                    // Followed all the same where the flag was taken out.
+                    let hidden = call.untraced()
+                        && !line
+                            .comment
+                            .as_ref()
+                            .is_some_and(|words| words.contains("taken out"));
+                    if !hidden && alive.insert(child, number).is_some() {
                         return fail("created a task that lives already");
                     }
                 } else if call.creates() && matches!(call.ret, Ret::Error(_)) {
@@ -70,7 +89,11 @@ pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
                 }
                 superseded = Some((tid, *by));
             }
-            Event::Note(_) => {}
+            Event::Detached => {
+                alive.remove(&tid);
+                summary.detached += 1;
+            }
+            Event::Attached { .. } | Event::Note(_) => {}
         }
     }
     if !alive.is_empty() {

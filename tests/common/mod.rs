@@ -4,9 +4,11 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod attachment;
 pub(crate) mod case;
 pub(crate) mod check;
 pub(crate) mod fixture;
+pub(crate) mod proc;
 pub(crate) mod program;
 pub(crate) mod run;
 pub(crate) mod trace;

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
@@ -62,6 +62,36 @@ impl Drop for Scratch {
     }
 }
 
+/// A directory that every user may enter, for what is to be run by another one.
+pub(crate) struct OpenScratch(PathBuf);
+
+impl OpenScratch {
+    pub(crate) fn new() -> OpenScratch {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("forktrace-test-{}", unique()));
+        std::fs::create_dir(&path).expect("scratch directory");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        OpenScratch(path)
+    }
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+    /// A copy of a program here, with these permissions.
+    pub(crate) fn copy(&self, program: &Path, mode: u32) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.0.join(program.file_name().expect("a name"));
+        std::fs::copy(program, &path).expect("copy");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    }
+}
+
+impl Drop for OpenScratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A command to run, in a small fixed environment and a process group of its own.
 pub(crate) struct Run {
     pub(crate) command: Command,
@@ -77,6 +107,8 @@ pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    /// Processes of the run that lived on when the command and all output had ended.
+    pub(crate) left: Vec<i32>,
 }
 
 impl Outcome {
@@ -230,6 +262,11 @@ impl Running {
         found
     }
 
+    /// The command's standard input, where that is a pipe.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("a pipe as standard input")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).expect("kill");
     }
@@ -260,6 +297,7 @@ impl Running {
             status,
             stdout,
             stderr,
+            left: marked(&self.mark, None),
         }
     }
 
@@ -321,6 +359,24 @@ impl Stream {
             let text = String::from_utf8_lossy(&bytes.data).into_owned();
             if bytes.ended || text.contains(wanted) {
                 return text;
+            }
+            bytes = self.shared.1.wait(bytes).expect("reader lock");
+        }
+    }
+
+    /// The offset behind the first `wanted` from an offset on, or all the text if none
+    /// comes.
+    pub(crate) fn wait_for_after(&self, from: usize, wanted: &str) -> Result<usize, String> {
+        let mut bytes = self.shared.0.lock().expect("reader lock");
+        loop {
+            let found = bytes.data[from..]
+                .windows(wanted.len())
+                .position(|window| window == wanted.as_bytes());
+            if let Some(at) = found {
+                return Ok(from + at + wanted.len());
+            }
+            if bytes.ended {
+                return Err(String::from_utf8_lossy(&bytes.data).into_owned());
             }
             bytes = self.shared.1.wait(bytes).expect("reader lock");
         }

@@ -20,6 +20,15 @@ pub(crate) enum Event {
     /// The signal's name, with ` (core dumped)` where strace says so.
     Killed(String),
     Superseded(i32),
+    /// It was there when forktrace came: the process it is a thread of, itself if leader.
+    Attached {
+        comm: String,
+        /// `None` for a thread that isn't the leader.
+        parent: Option<i32>,
+        thread_of: Option<i32>,
+    },
+    /// Nothing more is told of it.
+    Detached,
     Note(String),
 }
 
@@ -318,6 +327,22 @@ fn parse_end(text: &str) -> Option<Event> {
     }
     if let Some(by) = text.strip_prefix("superseded by execve in pid ") {
         return by.parse().ok().map(Event::Superseded);
+    }
+    if text == "detached" {
+        return Some(Event::Detached);
+    }
+    if let Some(rest) = text.strip_prefix("attached: ") {
+        let (comm, rest) = rest.split_at(string_end(rest.as_bytes(), 0));
+        let number = |key| {
+            let word = rest.strip_prefix(key)?.split(',').next()?;
+            word.parse().ok()
+        };
+        let (parent, thread_of) = (number(", parent "), number(", thread of "));
+        return (parent.is_some() != thread_of.is_some()).then(|| Event::Attached {
+            comm: comm.trim_matches('"').to_owned(),
+            parent,
+            thread_of,
+        });
     }
     text.strip_prefix("killed by ")
         .map(|signal| Event::Killed(signal.to_owned()))

@@ -87,6 +87,8 @@ pub(crate) fn render(
                 let index = task(*by, &mut tasks, &mut by_tid);
                 tasks[index].end = "became the leader".to_owned();
             }
+            Event::Attached { .. } => {}
+            Event::Detached => tasks[me].end = "detached".to_owned(),
             Event::Note(_) => {}
         }
     }
