@@ -123,6 +123,10 @@ pub enum Outcome {
     Failed(Errno),
     /// The caller was killed in the call.
     Unknown,
+    /// The kernel did not carry the call out: a seccomp filter of the program
+    /// answered in its place, with this value (for one that signals or kills,
+    /// the number of the call).
+    Skipped(i32),
 }
 
 /// A child, just created.

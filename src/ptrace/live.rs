@@ -125,6 +125,13 @@ impl Probe for Live {
             .collect()
     }
 
+    fn sleeps(&mut self, tid: Tid) -> bool {
+        self.status_of(tid)
+            .as_deref()
+            .and_then(|status| field(status, "State"))
+            .is_some_and(|state| state.starts_with('S'))
+    }
+
     fn comm(&mut self, tid: Tid) -> Vec<u8> {
         if self.proc { comm_of(tid) } else { Vec::new() }
     }

@@ -227,6 +227,11 @@ impl Machine {
         self.tasks.get(&tid).map(|task| task.tgid)
     }
 
+    /// How many threads are traced.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Whether there is nothing left that could stop or end.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && !self.has_held()

@@ -12,6 +12,7 @@ pub mod sys;
 pub mod task;
 pub mod wait;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use attach::Targets;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use spawn::{Launch, LaunchError, Launched};
-use sys::{Arrival, Inherited};
+use sys::{Arrival, Inherited, Waited};
 use task::{Cause, Stopped};
 use wait::Status;
 
@@ -61,6 +62,8 @@ pub struct Tracer {
     killing: bool,
     left_by: Option<Signal>,
     draining: bool,
+    /// Reports that were fetched but not looked at yet.
+    ready: VecDeque<(Tid, i32)>,
     /// Failures of waitpid in a row.
     failures: u32,
     notices: Vec<String>,
@@ -97,6 +100,8 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
 const QUIET_ROUNDS: u32 = 2;
+/// From so many tracees on waitpid is not fair enough.
+const MANY: usize = 8;
 /// waitpid may fail so often in a row before that counts.
 const FAILURES_MAX: u32 = 3;
 
@@ -179,6 +184,7 @@ impl Tracer {
             killing: false,
             left_by: None,
             draining: false,
+            ready: VecDeque::new(),
             failures: 0,
             notices: Vec::new(),
         };
@@ -258,8 +264,15 @@ impl Tracer {
         if self.finished() {
             return Ok(false);
         }
-        self.look_again_if_due();
+        if !self.output.events.is_empty() {
+            return Ok(true);
+        }
         self.pass_signals_on();
+        if let Some((tid, status)) = self.ready.pop_front() {
+            self.report(tid, wait::decode(status));
+            return Ok(true);
+        }
+        self.look_again_if_due();
         let held = self.machine.has_held();
         if held {
             let now = self.start.elapsed();
@@ -277,19 +290,32 @@ impl Tracer {
         );
         let busy = held || looking || !self.to_pass_on.is_empty();
         sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
-        match sys::wait() {
-            Ok(Some((tid, status))) => {
+        match sys::wait(false) {
+            Ok(Waited::Report(tid, status)) => {
                 self.failures = 0;
-                self.report(tid, wait::decode(status));
+                self.ready.push_back((tid, status));
+                self.fetch_more();
                 Ok(true)
             }
-            Ok(None) => Ok(false),
-            Err(Errno(libc::EINTR)) => Ok(true),
+            Ok(Waited::Nobody) => Ok(false),
+            Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(true),
             Err(_) if self.failures < FAILURES_MAX => {
                 self.failures += 1;
                 Ok(true)
             }
             Err(errno) => Err(anyhow!("{errno}")).context("cannot wait for the traced program"),
+        }
+    }
+
+    /// Fetches what else is reported before any of it is looked at: waitpid
+    /// takes the first in its list that has something to say, again and again,
+    /// so that among many busy tracees the last would not be heard for seconds.
+    fn fetch_more(&mut self) {
+        if self.machine.len() < MANY {
+            return;
+        }
+        while let Ok(Waited::Report(tid, status)) = sys::wait(true) {
+            self.ready.push_back((tid, status));
         }
     }
 

@@ -71,6 +71,10 @@ pub trait Probe {
     /// [`ns_tids`](Probe::ns_tids).
     fn pid_ns(&mut self, tid: Tid) -> Option<u64>;
 
+    /// Whether the thread sleeps until something happens (state S in
+    /// `/proc/TID/status`), as it never does inside a creating call.
+    fn sleeps(&mut self, tid: Tid) -> bool;
+
     /// The thread's name (`/proc/TID/comm`), any bytes; empty if it is gone.
     fn comm(&mut self, tid: Tid) -> Vec<u8>;
 

@@ -259,12 +259,22 @@ fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     total
 }
 
-/// Waits for any child or tracee: its tid and status word. `None` when there
-/// is none left.
+/// What waiting for a report came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// A thread and its status word.
+    Report(Tid, i32),
+    /// No report for now; only if that was not to be waited for.
+    Nothing,
+    /// There is neither child nor tracee left.
+    Nobody,
+}
+
+/// Waits for any child or tracee; not if `at_once`.
 ///
 /// # Errors
 /// EINTR when a signal handler ran.
-pub fn wait() -> Result<Option<(Tid, i32)>, Errno> {
+pub fn wait(at_once: bool) -> Result<Waited, Errno> {
     if cfg!(debug_assertions)
         && let Some(errno) = fault("wait")
     {
@@ -272,11 +282,13 @@ pub fn wait() -> Result<Option<(Tid, i32)>, Errno> {
     }
     assert!(fault("panic").is_none(), "a fault that was asked for");
     let mut status = 0;
+    let options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
     // SAFETY: `status` is a live int.
-    let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
+    let tid = unsafe { libc::waitpid(-1, &raw mut status, options) };
     match check(tid.into()) {
-        Ok(tid) => Ok(Some((Tid(tid as i32), status))),
-        Err(Errno(libc::ECHILD)) => Ok(None),
+        Ok(0) => Ok(Waited::Nothing),
+        Ok(tid) => Ok(Waited::Report(Tid(tid as i32), status)),
+        Err(Errno(libc::ECHILD)) => Ok(Waited::Nobody),
         Err(errno) => Err(errno),
     }
 }

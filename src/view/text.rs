@@ -157,6 +157,12 @@ impl Format {
                 self.error(out, *errno);
                 self.meaning(out, || meaning::failed(&create.request, *errno));
             }
+            Outcome::Skipped(value) => {
+                let _ = write!(out, "{value}");
+                self.meaning(out, || {
+                    "nothing created: a seccomp filter answered in the kernel's place".to_owned()
+                });
+            }
             Outcome::Unknown => {
                 out.push('?');
                 self.meaning(out, || "the caller was killed in the call".to_owned());

@@ -196,6 +196,13 @@ impl Machine {
         probe: &mut P,
         output: &mut Output,
     ) {
+        let flags = request.flags();
+        if !flags.has(CloneFlags::UNTRACED) {
+            // Nothing was created: a filter of the program's own answered.
+            let tgid = self.tasks.get(&tid).map_or(Pid::from(tid), |t| t.tgid);
+            self.tell_create(output, tid, tgid, request, Outcome::Skipped(returned));
+            return;
+        }
         let child = Tid(returned);
         if level == 0 && request.flags().has(CloneFlags::PTRACE) {
             let Some(parent) = self.tasks.get(&tid).map(Parent::of) else {
@@ -323,44 +330,57 @@ impl Machine {
                 // that.
                 _ => namer(*child, held.family) == Some(gone.tgid) && !is_sibling(&call),
             };
-            may_be_its && !self.may_be_named(*child, held, &call, probe)
+            may_be_its && !self.may_be_named(*child, held, &call, false, probe)
         })
     }
 
-    /// Whether a living thread may still name a held child.
+    /// Whether a living thread may still name a held child. With `look` those
+    /// in question are looked at: one that sleeps is not inside a creating call.
     fn may_be_named<P: Probe>(
         &self,
         child: Tid,
         held: &Held,
         call: &Syscall,
+        look: bool,
         probe: &mut P,
     ) -> bool {
         let namer = namer(child, held.family.or_else(|| probe.family(child)));
-        self.tasks.values().any(|task| {
+        self.tasks.iter().any(|(tid, task)| {
             if task.last_report > held.report || task.expected {
                 return false;
             }
             match &task.doing {
                 Doing::Creating(request) => request.syscall.nr == call.nr,
                 _ if self.settings.stops != Stops::Event => false,
-                _ => namer.is_none() || namer == Some(task.tgid) || is_sibling(call),
+                _ => {
+                    (namer.is_none() || namer == Some(task.tgid) || is_sibling(call))
+                        && !(look && (self.waits_in_vfork(*tid) || probe.sleeps(*tid)))
+                }
             }
         })
     }
 
+    /// Whether a thread is suspended until a child of it execs or ends.
+    fn waits_in_vfork(&self, tid: Tid) -> bool {
+        self.tasks
+            .values()
+            .any(|task| task.vfork_parent == Some(tid))
+    }
+
     /// Looks after children that are held and whose parent's event does not
-    /// come. To be called every now and then while there are any.
+    /// come. To be called every now and then while there are any, and when no
+    /// report that was fetched is still to be looked at.
     pub fn overdue<P: Probe>(&mut self, now: Duration, probe: &mut P, output: &mut Output) {
         self.now = now;
-        let mut waiting: Vec<(Tid, Duration)> = self
+        let mut waiting: Vec<Tid> = self
             .held
             .iter()
             .filter(|(_, held)| matches!(held.state, HeldState::Stopped(..)))
-            .map(|(tid, held)| (*tid, now.saturating_sub(held.since)))
-            .filter(|(_, waited)| *waited >= SHORT)
+            .filter(|(_, held)| now.saturating_sub(held.since) >= SHORT)
+            .map(|(tid, _)| *tid)
             .collect();
         waiting.sort_unstable();
-        for (child, waited) in waiting {
+        for child in waiting {
             let Some(held) = self.held.get(&child) else {
                 continue;
             };
@@ -369,10 +389,10 @@ impl Machine {
             };
             let call = probe.creating_call(stopped);
             let may_be_named = match &call {
-                Ok(call) => self.may_be_named(child, held, call, probe),
+                Ok(call) => self.may_be_named(child, held, call, true, probe),
                 Err(_) => false,
             };
-            if may_be_named && waited < LONG {
+            if may_be_named {
                 continue;
             }
             // A parent that lives but will not report: only CLONE_PTRACE let
@@ -447,7 +467,7 @@ impl Machine {
 
 /// How long a held child may wait before anybody asks who could name it.
 const SHORT: Duration = Duration::from_millis(50);
-/// How long it may wait for somebody who could.
+/// How long the end of a thread that nobody named is remembered.
 const LONG: Duration = Duration::from_secs(2);
 
 /// A child and what is known of its creation.

@@ -78,6 +78,7 @@ struct Answers {
     registers: HashMap<i32, Syscall>,
     families: HashMap<i32, (i32, i32)>,
     gone: bool,
+    asleep: Vec<i32>,
     /// What stands at 0x2000.
     structure: Vec<u8>,
     ns_tids: HashMap<i32, Vec<i32>>,
@@ -132,6 +133,10 @@ impl Probe for Answers {
     fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>> {
         let known = self.ns_tids.get(&tid.0).cloned();
         Some(known.unwrap_or_else(|| vec![tid.0]))
+    }
+
+    fn sleeps(&mut self, tid: Tid) -> bool {
+        self.asleep.contains(&tid.0)
     }
 
     fn comm(&mut self, _: Tid) -> Vec<u8> {
@@ -244,6 +249,7 @@ fn line(event: &Event) -> String {
             ),
             Outcome::Failed(errno) => format!("{tid} failed {}", errno.0),
             Outcome::Unknown => format!("{tid} unknown"),
+            Outcome::Skipped(_) => format!("{tid} skipped"),
         },
         EventKind::Exec(exec) => format!("{tid} exec {:?}", exec.result.map(|r| r.is_ok())),
         EventKind::End(end) => format!("{tid} {end:?}"),
@@ -501,6 +507,16 @@ fn a_child_hidden_from_tracers_is_told_from_the_return_value() {
 }
 
 #[test]
+fn an_answer_without_a_child_is_none() {
+    for answer in [57, 0] {
+        let mut run = Run::new(Stops::Syscall, true);
+        run.feed(1, Entry(FORK));
+        run.feed(1, Exit(answer));
+        assert_eq!(run.lines(), ["1 skipped"]);
+    }
+}
+
+#[test]
 fn a_child_that_would_keep_the_filter_without_a_tracer_is_not_hidden() {
     let call = untraced(0);
     for child_first in [true, false] {
@@ -548,6 +564,9 @@ fn a_hidden_child_that_clone_ptrace_hands_over_runs() {
     run.probe.registers.insert(2, call);
     run.probe.families.insert(2, (2, 1));
     run.feed(2, Trap);
+    run.overdue(3000);
+    assert!(run.lines().is_empty(), "1 may be on its way to its event");
+    run.probe.asleep.push(1);
     run.overdue(3000);
     assert_eq!(run.lines(), ["1 made Process 2"]);
     assert_eq!(run.held_back, 0);
@@ -1021,6 +1040,10 @@ proptest! {
             let stopped = |h: &&Held| matches!(h.state, HeldState::Stopped(..));
             let held = run.machine.held.values().filter(stopped).count();
             prop_assert_eq!(run.held_back, held, "stops without a decision");
+        }
+        run.probe.asleep.extend(1..6);
+        for task in run.machine.tasks.values_mut() {
+            task.doing = Doing::Nothing;
         }
         run.overdue(10_000);
         prop_assert_eq!(run.held_back, 0, "in the end nobody is kept waiting");
