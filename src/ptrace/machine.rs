@@ -19,7 +19,7 @@ mod birth;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::probe::{Gone, Phase, Probe};
@@ -136,6 +136,17 @@ enum HeldState {
     Dead(End),
 }
 
+/// A task that ended where it may have been creating a child whose event can't
+/// come any more: its end is told a little later, so that the child can be
+/// told before it.
+#[derive(Debug)]
+struct Limbo {
+    tid: Tid,
+    task: Task,
+    end: End,
+    since: Duration,
+}
+
 /// What a child takes over from its parent.
 #[derive(Debug, Clone, Copy)]
 struct Parent {
@@ -164,6 +175,9 @@ pub struct Machine {
     settings: Settings,
     tasks: HashMap<Tid, Task>,
     held: HashMap<Tid, Held>,
+    limbo: Vec<Limbo>,
+    /// Children that forktrace may have to reap but does not trace.
+    strangers: HashSet<Tid>,
     /// Reports so far.
     reports: u64,
     draining: bool,
@@ -182,6 +196,8 @@ impl Machine {
             settings,
             tasks: HashMap::new(),
             held: HashMap::new(),
+            limbo: Vec::new(),
+            strangers: HashSet::new(),
             reports: 0,
             draining: false,
             started: false,
@@ -234,14 +250,14 @@ impl Machine {
 
     /// Whether there is nothing left that could stop or end.
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && !self.has_held()
+        let stopped = |held: &Held| matches!(held.state, HeldState::Stopped(..));
+        self.tasks.is_empty() && !self.held.values().any(stopped)
     }
 
-    /// Whether a stopped thread waits for its creation to be reported.
-    pub fn has_held(&self) -> bool {
-        self.held
-            .values()
-            .any(|held| matches!(held.state, HeldState::Stopped(..)))
+    /// Whether something waits that [`Machine::overdue`] has to look after: a
+    /// thread that was reported for its creation, or an end for a child to come.
+    pub fn is_waiting(&self) -> bool {
+        !self.limbo.is_empty() || !self.held.is_empty()
     }
 
     /// The threads that are traced.
@@ -541,6 +557,33 @@ impl Machine {
             self.hold_dead(tid, end);
             return;
         };
+        let told = !task.launching && !task.silent && !self.draining;
+        let may_leave_a_child = match self.settings.stops {
+            _ if self.settings.follow == Follow::None => false,
+            Stops::Event => matches!(end, End::Killed { .. }),
+            _ => matches!(task.doing, Doing::Creating(_)),
+        };
+        if told && may_leave_a_child && self.child_left_by(&task, probe).is_none() {
+            self.limbo.push(Limbo {
+                tid,
+                task,
+                end,
+                since: self.now,
+            });
+            return;
+        }
+        self.bury(tid, task, end, probe, output);
+    }
+
+    /// Tells the last of a thread that is gone.
+    fn bury<P: Probe>(
+        &mut self,
+        tid: Tid,
+        task: Task,
+        end: End,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
         let (tgid, told) = (task.tgid, !task.launching && !task.silent);
         self.settle(tid, task, probe, output);
         if told {
@@ -627,6 +670,7 @@ impl Machine {
             .collect();
         left.sort_unstable();
         self.held.clear();
+        self.limbo.clear();
         for (tid, tgid) in left {
             self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
         }

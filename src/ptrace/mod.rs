@@ -262,7 +262,7 @@ impl Tracer {
     /// left to trace.
     fn advance(&mut self) -> anyhow::Result<bool> {
         if self.finished() {
-            return Ok(false);
+            return Ok(self.conclude());
         }
         if !self.output.events.is_empty() {
             return Ok(true);
@@ -273,7 +273,7 @@ impl Tracer {
             return Ok(true);
         }
         self.look_again_if_due();
-        let held = self.machine.has_held();
+        let held = self.machine.is_waiting();
         if held {
             let now = self.start.elapsed();
             self.machine.overdue(now, &mut self.live, &mut self.output);
@@ -297,7 +297,7 @@ impl Tracer {
                 self.fetch_more();
                 Ok(true)
             }
-            Ok(Waited::Nobody) => Ok(false),
+            Ok(Waited::Nobody) => Ok(self.conclude()),
             Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(true),
             Err(_) if self.failures < FAILURES_MAX => {
                 self.failures += 1;
@@ -305,6 +305,13 @@ impl Tracer {
             }
             Err(errno) => Err(anyhow!("{errno}")).context("cannot wait for the traced program"),
         }
+    }
+
+    /// Nobody is left: tells what was kept back. Whether there is anything.
+    fn conclude(&mut self) -> bool {
+        let now = self.start.elapsed();
+        self.machine.conclude(now, &mut self.live, &mut self.output);
+        !self.output.events.is_empty()
     }
 
     /// Fetches what else is reported before any of it is looked at: waitpid
@@ -317,6 +324,11 @@ impl Tracer {
         while let Ok(Waited::Report(tid, status)) = sys::wait(true) {
             self.ready.push_back((tid, status));
         }
+        // New threads first, before their creators' ends.
+        let machine = &self.machine;
+        self.ready
+            .make_contiguous()
+            .sort_by_key(|(tid, _)| machine.group_of(*tid).is_some());
     }
 
     fn report(&mut self, tid: Tid, status: Status) {

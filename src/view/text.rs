@@ -158,9 +158,11 @@ impl Format {
                 self.meaning(out, || meaning::failed(&create.request, *errno));
             }
             Outcome::Skipped(value) => {
-                let _ = write!(out, "{value}");
+                out.push('?');
                 self.meaning(out, || {
-                    "nothing created: a seccomp filter answered in the kernel's place".to_owned()
+                    format!(
+                        "nothing created: a seccomp filter answered {value} in the kernel's place"
+                    )
                 });
             }
             Outcome::Unknown => {

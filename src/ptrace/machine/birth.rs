@@ -100,6 +100,11 @@ impl Machine {
             pidfd,
         } = birth;
         let flags = request.flags();
+        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == child) {
+            // Its tid has been given away: nothing of it can come any more.
+            let limbo = self.limbo.remove(index);
+            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
+        }
         let Parent {
             tgid,
             ns_level: level,
@@ -212,6 +217,9 @@ impl Machine {
             self.join(child, probe, output);
             return;
         }
+        if flags.has(CloneFlags::PARENT) {
+            self.strangers.insert(child);
+        }
         let outcome = Outcome::Created(Child {
             tid: (level == 0).then_some(child),
             returned,
@@ -251,23 +259,131 @@ impl Machine {
             family,
         };
         self.held.insert(tid, held);
+        self.exhume(tid, probe, output);
     }
 
-    /// Keeps the end of a thread that was not named yet. It may also be a
-    /// child of forktrace that runs untraced: so it is not kept for long.
+    /// Gives a held child to the one task in limbo that can have made it, if
+    /// there is one and nobody who lives can.
+    fn exhume<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
+        if self.limbo.is_empty() {
+            return;
+        }
+        let Some(held) = self.held.get(&child) else {
+            return;
+        };
+        let HeldState::Stopped(stopped, _) = &held.state else {
+            return;
+        };
+        let Ok(call) = probe.creating_call(stopped) else {
+            return;
+        };
+        if self.may_be_named(child, held, &call, false, probe) {
+            return;
+        }
+        let family = held.family.or_else(|| probe.family(child));
+        let thread_of = family
+            .map(|(tgid, _)| tgid)
+            .filter(|tgid| *tgid != Pid::from(child));
+        let certain = namer(child, family);
+        let fits = |task: &Task| {
+            let call_fits = match &task.doing {
+                Doing::Creating(request) => request.syscall.nr == call.nr,
+                _ => self.settings.stops == Stops::Event,
+            };
+            call_fits && thread_of.is_none_or(|tgid| tgid == task.tgid)
+        };
+        let mut fitting = self
+            .limbo
+            .iter()
+            .enumerate()
+            .filter(|(_, limbo)| fits(&limbo.task))
+            .map(|(index, limbo)| (index, limbo.task.tgid));
+        let chosen = match (fitting.next(), fitting.next()) {
+            (Some((index, _)), None) => Some(index),
+            // Several: its family tells, if it was not taken over before.
+            (Some(first), Some(second)) => [first, second]
+                .into_iter()
+                .chain(fitting)
+                .find(|(_, tgid)| certain == Some(*tgid) && !is_sibling(&call))
+                .map(|(index, _)| index),
+            _ => None,
+        };
+        if let Some(index) = chosen {
+            let limbo = self.limbo.remove(index);
+            let parent = Parent::of(&limbo.task);
+            self.adopt(limbo.tid, parent, child, probe, output);
+            let task = Task {
+                doing: Doing::Nothing,
+                ..limbo.task
+            };
+            self.bury(limbo.tid, task, limbo.end, probe, output);
+        }
+    }
+
+    /// Tells what was kept back, once there is nobody left to tell more.
+    pub fn conclude<P: Probe>(&mut self, now: Duration, probe: &mut P, output: &mut Output) {
+        self.now = now;
+        self.bury_all(now, probe, output);
+        self.tell_dead(now, probe, output);
+    }
+
+    /// Tells the ends that were kept back, of tasks that ended before `until`.
+    fn bury_all<P: Probe>(&mut self, until: Duration, probe: &mut P, output: &mut Output) {
+        let (old, young) = std::mem::take(&mut self.limbo)
+            .into_iter()
+            .partition(|limbo| limbo.since <= until);
+        self.limbo = young;
+        let old: Vec<super::Limbo> = old;
+        for limbo in old {
+            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
+        }
+    }
+
+    /// Keeps the end of a thread that was not named yet.
     pub(super) fn hold_dead(&mut self, tid: Tid, end: End) {
-        let now = self.now;
-        self.held.retain(|_, held| {
-            matches!(held.state, HeldState::Stopped(..)) || now - held.since < LONG
-        });
-        if self.settings.follow != Follow::None || self.held.contains_key(&tid) {
+        // A child of forktrace itself, by CLONE_PARENT, that nobody traces.
+        if self.strangers.remove(&tid) {
+            return;
+        }
+        let known = self.held.contains_key(&tid);
+        if self.draining && !known {
+            return;
+        }
+        if self.settings.follow == Follow::All || known {
             let held = Held {
                 state: HeldState::Dead(end),
-                since: now,
+                since: self.now,
                 report: self.reports,
                 family: None,
             };
             self.held.insert(tid, held);
+        }
+    }
+
+    /// Tells of threads that died unnamed, as their creators did: those that
+    /// ended before `until`, and only if nobody is in a creating call.
+    fn tell_dead<P: Probe>(&mut self, until: Duration, probe: &mut P, output: &mut Output) {
+        let mut dead: Vec<(Tid, End)> = Vec::new();
+        for (tid, held) in &self.held {
+            let HeldState::Dead(end) = held.state else {
+                continue;
+            };
+            let may_be_named = self.tasks.values().any(|task| {
+                matches!(task.doing, Doing::Creating(_)) && task.last_report <= held.report
+            });
+            if held.since <= until && !may_be_named {
+                dead.push((*tid, end));
+            }
+        }
+        dead.sort_unstable_by_key(|(tid, _)| *tid);
+        for (tid, end) in dead {
+            self.held.remove(&tid);
+            if self.settings.follow == Follow::All {
+                self.found(tid, probe, output);
+                if let Some(task) = self.tasks.remove(&tid) {
+                    self.bury(tid, task, end, probe, output);
+                }
+            }
         }
     }
 
@@ -381,6 +497,7 @@ impl Machine {
             .collect();
         waiting.sort_unstable();
         for child in waiting {
+            self.exhume(child, probe, output);
             let Some(held) = self.held.get(&child) else {
                 continue;
             };
@@ -405,6 +522,18 @@ impl Machine {
                 Some((tid, parent)) => self.adopt(tid, parent, child, probe, output),
                 None => self.found(child, probe, output),
             }
+        }
+        // While somebody's child is undecided it may be theirs.
+        let undecided = self
+            .held
+            .values()
+            .any(|held| matches!(held.state, HeldState::Stopped(..)));
+        let age = if undecided { LONG } else { SHORT };
+        if let Some(until) = now.checked_sub(age) {
+            self.bury_all(until, probe, output);
+        }
+        if let Some(until) = now.checked_sub(LONG) {
+            self.tell_dead(until, probe, output);
         }
     }
 
@@ -467,7 +596,8 @@ impl Machine {
 
 /// How long a held child may wait before anybody asks who could name it.
 const SHORT: Duration = Duration::from_millis(50);
-/// How long the end of a thread that nobody named is remembered.
+/// How long the end of a thread that nobody named is remembered, and that of
+/// one that may have left a child is kept back.
 const LONG: Duration = Duration::from_secs(2);
 
 /// A child and what is known of its creation.

@@ -314,6 +314,7 @@ fn for_every_order(stops: Stops, follow: bool, threads: &[Thread], check: &dyn F
             .collect();
         let total: usize = threads.iter().map(|t| t.reports.len()).sum();
         if prefix.len() == total {
+            run.overdue(1000);
             check(&run);
             return 1;
         }
@@ -724,7 +725,7 @@ fn group_stops_last_and_signals_pass() {
 fn a_child_born_into_a_stopped_group_stays_stopped() {
     let mut run = Run::new(Stops::Event, true);
     run.feed(2, Group(19));
-    assert!(run.machine.has_held());
+    assert!(run.machine.is_waiting());
     run.feed(1, Created(2, FORK));
     assert_eq!(run.resumed, [(2, Resume::Listen), (1, Resume::Cont(None))]);
 }
@@ -755,7 +756,7 @@ fn a_parent_killed_before_its_event_still_has_its_child() {
 }
 
 #[test]
-fn a_child_seen_only_after_its_creators_end_is_nobodys_but_runs() {
+fn a_child_seen_soon_after_its_creators_end_is_told_before_it() {
     for stops in ALL {
         let mut run = Run::new(stops, true);
         run.probe.registers.insert(2, FORK);
@@ -764,11 +765,31 @@ fn a_child_seen_only_after_its_creators_end_is_nobodys_but_runs() {
             run.feed(1, creation(stops, FORK, 2)[0]);
         }
         run.feed(1, KILLED);
-        let before = run.lines().len();
         run.feed(2, Trap);
-        run.overdue(10);
-        assert_eq!(run.held_back, 1, "too early to tell");
+        assert_eq!(run.lines()[0], "1 made Process 2", "{stops:?}");
+        assert!(run.lines()[1].starts_with("1 Killed"));
+        assert_eq!(run.lines().len(), 2);
+        assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn a_child_seen_long_after_its_creators_end_is_nobodys_but_runs() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.probe.registers.insert(2, FORK);
+        run.probe.families.insert(2, (2, 999));
+        if stops != Stops::Event {
+            run.feed(1, creation(stops, FORK, 2)[0]);
+        }
+        run.feed(1, KILLED);
         run.overdue(60);
+        let before = run.lines().len();
+        assert!(run.lines()[before - 1].starts_with("1 Killed"));
+        run.feed(2, Trap);
+        run.overdue(20);
+        assert_eq!(run.held_back, 1, "too early to tell");
+        run.overdue(120);
         assert_eq!(run.lines()[before..], ["2 attached"], "{stops:?}");
         assert_eq!(run.held_back, 0);
     }
@@ -789,14 +810,17 @@ fn one_of_two_that_could_be_the_creator_is_killed() {
         run.probe.families.insert(2, (2, 999));
         run.feed(2, Trap);
         run.feed(3, KILLED);
-        // Not certain while 1 may name it.
-        assert_eq!(run.lines()[1], "3 unknown", "{stops:?}");
         run.overdue(60);
-        assert_eq!(run.held_back, 1);
+        assert_eq!(run.held_back, 1, "not certain while 1 may name it");
         // It reports something else: so it wasn't 1.
         run.feed(1, Exit(-11));
         run.overdue(60);
-        assert_eq!(run.lines().last().unwrap(), "2 attached");
+        let lines = run.lines();
+        assert!(
+            position(&lines, "3 made Process 2") < lines.len() - 1,
+            "{stops:?}"
+        );
+        assert!(lines.last().unwrap().starts_with("3 Killed"));
         assert_eq!(run.held_back, 0);
     }
     // In event mode the family tells: the busy process 1 is not in question.
@@ -866,13 +890,37 @@ fn draining_lets_held_children_go_too() {
 }
 
 #[test]
-fn ends_of_strangers_are_forgotten() {
-    let mut run = Run::new(Stops::Event, true);
-    for tid in 100..200 {
-        run.machine.now = Duration::from_secs(tid as u64);
-        run.machine.hold_dead(Tid(tid), End::Exited(0));
+fn a_child_and_its_creator_both_killed_are_told_of() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        if stops != Stops::Event {
+            run.feed(1, creation(stops, FORK, 2)[0]);
+        }
+        run.feed(2, KILLED);
+        run.feed(1, KILLED);
+        let mut output = Output::default();
+        run.machine
+            .conclude(Duration::ZERO, &mut run.probe, &mut output);
+        run.take(output);
+        let lines = run.lines();
+        assert!(
+            position(&lines, "2 attached") + 1 < lines.len(),
+            "{stops:?}: {lines:?}"
+        );
+        assert!(lines.last().unwrap().starts_with("2 Killed"));
+        assert!(run.machine.is_empty() && !run.machine.is_waiting());
     }
-    assert!(run.machine.held.len() <= 3);
+}
+
+#[test]
+fn the_end_of_a_stranger_is_nothing_new() {
+    // A sibling that is hidden from tracers becomes a child of forktrace's.
+    let mut run = Run::new(Stops::Syscall, true);
+    run.feed(1, Entry(untraced(0x8000)));
+    run.feed(1, Exit(7));
+    run.feed(7, GONE);
+    assert!(!run.machine.is_waiting());
+    assert_eq!(run.lines(), ["1 made Process 7"]);
 }
 
 #[test]
@@ -1046,6 +1094,7 @@ proptest! {
             task.doing = Doing::Nothing;
         }
         run.overdue(10_000);
+        prop_assert!(!run.machine.is_waiting(), "nor anything kept back");
         prop_assert_eq!(run.held_back, 0, "in the end nobody is kept waiting");
     }
 }
