@@ -58,7 +58,10 @@ fn raw_calls_like_strace() {
                 continue;
             }
             let (traced, summary) = case.follow(mode);
-            case.assert_like_strace(mode, &strace, &traced);
+            // There the flag is taken out, and the child followed as strace doesn't.
+            if name != "clone_untraced" || mode != Mode::Seccomp {
+                case.assert_like_strace(mode, &strace, &traced);
+            }
             let truth = visible(traced.truth(), mode);
             assert_truth(&format!("{mode:?} {name}"), &summary.pairs, &truth, 0);
         }

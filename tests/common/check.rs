@@ -61,7 +61,7 @@ pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
         }
         match &line.event {
             Event::Call(call) => {
-                if let Some(child) = call.child() {
+                if let Some(child) = line.created() {
                     if child == tid {
                         return fail("created itself");
                     }

@@ -262,6 +262,12 @@ impl Running {
         found
     }
 
+    /// The same of its standard error.
+    pub(crate) fn wait_for_err(&self, wanted: &str) {
+        let found = self.stderr.wait_for(wanted);
+        assert!(found.contains(wanted), "no {wanted:?} but {found:?}");
+    }
+
     /// The command's standard input, where that is a pipe.
     pub(crate) fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("a pipe as standard input")
@@ -279,26 +285,32 @@ impl Running {
     }
 
     /// Waits for the end of the command and of all output.
-    pub(crate) fn finish(mut self) -> Outcome {
+    pub(crate) fn finish(self) -> Outcome {
+        self.try_finish().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same; that the time was up is an error.
+    pub(crate) fn try_finish(mut self) -> Result<Outcome, String> {
         let pid = self.pid();
         let status = self.wait();
         let stdout = self.stdout.finish();
         let stderr = self.stderr.finish();
         self.halt_watchdog();
-        assert!(
-            !self.expired.load(Ordering::SeqCst),
-            "timed out: {:?}\n--- stdout\n{}--- stderr\n{}",
-            self.text,
-            shortened(&String::from_utf8_lossy(&stdout)),
-            shortened(&String::from_utf8_lossy(&stderr))
-        );
-        Outcome {
+        if self.expired.load(Ordering::SeqCst) {
+            return Err(format!(
+                "timed out: {:?}\n--- stdout\n{}--- stderr\n{}",
+                self.text,
+                shortened(&String::from_utf8_lossy(&stdout)),
+                shortened(&String::from_utf8_lossy(&stderr))
+            ));
+        }
+        Ok(Outcome {
             pid,
             status,
             stdout,
             stderr,
             left: marked(&self.mark, None),
-        }
+        })
     }
 
     fn halt_watchdog(&mut self) {

@@ -63,7 +63,11 @@ impl Line {
     }
     /// The tid of the child, if the line is a creation that worked.
     pub(crate) fn created(&self) -> Option<i32> {
-        self.call().and_then(Call::child)
+        // A number that a seccomp filter made up is no child.
+        let nothing = |words: &String| words.starts_with("nothing created");
+        self.call()
+            .and_then(Call::child)
+            .filter(|_| !self.comment.as_ref().is_some_and(nothing))
     }
 }
 

@@ -1,0 +1,324 @@
+//! Signals reach the program once, in order and with all that belongs to them; stops are
+//! stops; job control works as if nobody watched.
+
+mod common;
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use common::Mode;
+use common::case::{Case, text};
+use common::check::check;
+use common::fixture::fixture;
+use common::proc::{eventually, group, state, stays_stopped};
+use common::program::need;
+use common::run::{Run, Running, Scratch, Stream, forktrace, shortened};
+use common::trace::parse_forktrace;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The same output traced as untraced, followed or not, in each mode.
+fn same_as_untraced(words: &[&str], known: &str) {
+    let Some(program) = fixture("sigs") else {
+        return;
+    };
+    let case = Case::new([&[program.as_str()], words].concat());
+    let native = case.native();
+    let expected = native.assert_code(0).out();
+    assert!(expected.contains(known), "untraced: {expected}");
+    for mode in Mode::ALL {
+        let (traced, _) = case.follow(mode);
+        let out = traced.outcome.out();
+        assert_eq!(out, expected, "{mode:?} {words:?}");
+    }
+    for mode in [Mode::Event, Mode::Syscall] {
+        let traced = case.forktrace(&[mode.option()]);
+        assert_eq!(traced.outcome.assert_code(0).out(), expected, "{mode:?}");
+    }
+}
+
+#[test]
+fn queued_signals_in_order_with_their_values() {
+    same_as_untraced(&["queue", "2000"], "received 6000 wrong 0\n");
+}
+
+#[test]
+fn what_a_parent_learns_of_its_children() {
+    same_as_untraced(&["chld"], "killed: signal 17 code 2 status 9, pid right");
+}
+
+#[test]
+fn every_standard_signal_with_its_siginfo() {
+    same_as_untraced(
+        &["standard"],
+        "child 15: signal 15 code 0 errno 0 from sender",
+    );
+}
+
+#[test]
+fn a_parent_that_waits_sees_the_same_stops() {
+    same_as_untraced(&["waits"], "stopped by 21\n  told once\ncontinued\n");
+}
+
+#[test]
+fn signals_to_threads() {
+    same_as_untraced(&["threads"], "thread 4: 51\n");
+}
+
+/// Stopped, and not made to run by anything but SIGCONT.
+#[test]
+fn a_group_stop_is_kept() {
+    let Some(program) = fixture("sigs") else {
+        return;
+    };
+    for mode in Mode::ALL {
+        let scratch = Scratch::new();
+        let file = text(&scratch.file("trace"));
+        let binary = text(&forktrace());
+        let words = [&binary, "-f", mode.option(), "-o", &file, "--"];
+        let running = Run::new([&words[..], &[&program, "sleeper"]].concat()).start();
+        let out = running.wait_for_out("\n");
+        let pid: i32 = out
+            .trim()
+            .trim_start_matches("ready ")
+            .parse()
+            .expect("pid");
+        eventually("it is stopped", || stays_stopped(pid));
+        // Signals that a stopped process doesn't run for.
+        for signal in [Signal::SIGWINCH, Signal::SIGCHLD] {
+            kill(Pid::from_raw(pid), signal).expect("kill");
+        }
+        assert!(stays_stopped(pid), "{mode:?}: it runs");
+        kill(Pid::from_raw(pid), Signal::SIGCONT).expect("kill");
+        let outcome = running.finish();
+        assert!(outcome.assert_code(0).out().contains("resumed\nmade fork "));
+        let trace = std::fs::read_to_string(&file).expect("trace");
+        let summary = check(&parse_forktrace(&trace).expect("a trace")).expect("whole");
+        assert_eq!(summary.pairs.len(), 1, "{mode:?}: {trace}");
+    }
+}
+
+/// An interactive program on a terminal of its own.
+struct Session {
+    running: Running,
+    keyboard: File,
+    screen: Stream,
+    seen: usize,
+    /// The process groups of the shell, and of the job that was typed to last.
+    shell: i32,
+    job: i32,
+}
+
+impl Session {
+    fn start(words: &[&str]) -> Session {
+        let pair = nix::pty::openpty(None, None).expect("a terminal");
+        let keyboard = File::from(pair.master);
+        let screen = Stream::read(Some(keyboard.try_clone().expect("dup")));
+        let copy = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("dup"));
+        let running = Run::new([&["setsid", "--ctty", "--wait"], words].concat())
+            .env("PS1", "prompt> ")
+            .env("HISTFILE", "/dev/null")
+            .stdio(
+                copy(&pair.slave),
+                copy(&pair.slave),
+                Stdio::from(pair.slave),
+            )
+            .start();
+        Session {
+            running,
+            keyboard,
+            screen,
+            seen: 0,
+            shell: 0,
+            job: 0,
+        }
+    }
+
+    /// Waits for a text after all that was waited for before.
+    #[track_caller]
+    fn expect(&mut self, wanted: &str) {
+        match self.screen.wait_for_after(self.seen, wanted) {
+            Ok(end) => self.seen = end,
+            Err(text) => panic!("no {wanted:?} on the screen:\n{}", shortened(&text)),
+        }
+    }
+
+    fn keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("keys");
+    }
+
+    /// Types a key that goes to the job in the foreground, once that runs there: a shell
+    /// prints its name before it gives it the terminal.
+    #[track_caller]
+    fn key_to_job(&mut self, key: &str) {
+        let shell = self.shell;
+        eventually("a job runs in the foreground", || {
+            let pgrp = nix::unistd::tcgetpgrp(&self.keyboard).map_or(0, Pid::as_raw);
+            let members = group(pgrp);
+            pgrp != shell
+                && !members.is_empty()
+                && members.iter().all(|pid| "RSD".contains(state(*pid)))
+        });
+        self.job = nix::unistd::tcgetpgrp(&self.keyboard).map_or(0, Pid::as_raw);
+        self.keys(key);
+    }
+
+    /// Waits until the shell says so and it is true of every process of the job: one that
+    /// is late would still take from what is typed next.
+    #[track_caller]
+    fn expect_stopped(&mut self) {
+        self.expect("Stopped");
+        let job = self.job;
+        eventually("the whole job is stopped", || {
+            group(job).iter().all(|pid| "TtZ".contains(state(*pid)))
+        });
+    }
+
+    /// Waits for the shell's first prompt, and learns of its process group.
+    #[track_caller]
+    fn first_prompt(&mut self) {
+        self.expect("prompt> ");
+        self.shell = nix::unistd::tcgetpgrp(&self.keyboard).map_or(0, Pid::as_raw);
+        self.seen -= "prompt> ".len();
+    }
+
+    /// Types a command at a prompt and waits for what it prints.
+    #[track_caller]
+    fn command(&mut self, line: &str, wanted: &str) {
+        self.expect("prompt> ");
+        self.keys(&format!("{line}\n"));
+        // The echo of the line itself.
+        self.expect(line);
+        self.expect(wanted);
+    }
+}
+
+/// Ctrl-Z, jobs, bg, fg and Ctrl-C in a shell that is traced itself.
+#[test]
+fn job_control_in_a_traced_shell() {
+    let (Some([bash, _]), Some(_)) = (need(["bash", "setsid"]), need(["sleep"])) else {
+        return;
+    };
+    let scratch = Scratch::new();
+    for mode in Mode::ALL {
+        let file = text(&scratch.file("trace"));
+        let binary = text(&forktrace());
+        let words = [&binary, "-f", mode.option(), "-o", &file, "--"];
+        let shell = [bash.as_str(), "--norc", "--noprofile", "-i"];
+        let mut session = Session::start(&[&words[..], &shell].concat());
+        session.first_prompt();
+        session.command("sh -c 'echo be''gun; exec sleep 1000'", "begun");
+        session.key_to_job("\x1a");
+        session.expect_stopped();
+        session.command("jobs", "Stopped");
+        session.command("bg", "sleep 1000");
+        session.command("jobs", "Running");
+        session.command("fg", "sleep 1000");
+        session.key_to_job("\x1a");
+        session.expect_stopped();
+        session.command("fg", "sleep 1000");
+        session.key_to_job("\x03");
+        session.command("echo status $?", "status 130");
+        session.command("sh -c 'echo be''gun; exec cat' | cat | cat", "begun");
+        session.keys("line\n");
+        session.expect("line\r\nline");
+        session.key_to_job("\x1a");
+        session.expect_stopped();
+        session.command("fg", "| cat | cat");
+        session.keys("\x04");
+        session.command("kill -STOP $BASHPID & wait; echo st''ate $?", "state ");
+        session.command("kill -CONT %1; wait; echo done''it", "doneit");
+        session.expect("prompt> ");
+        session.keys("exit 7\n");
+        let outcome = session.running.finish();
+        outcome.assert_code(7);
+        let trace = std::fs::read_to_string(&file).expect("trace");
+        let summary = check(&parse_forktrace(&trace).expect("a trace"))
+            .unwrap_or_else(|error| panic!("{mode:?}: {error}\n{trace}"));
+        assert_eq!(summary.pairs.len(), 5, "{mode:?}: {trace}");
+        assert!(trace.contains("+++ killed by SIGINT +++"), "{trace}");
+    }
+}
+
+/// In an untraced shell, forktrace with its program is one job.
+#[test]
+fn the_outer_shell_gets_control_back() {
+    let (Some([bash, _]), Some(program)) = (need(["bash", "setsid"]), fixture("visual")) else {
+        return;
+    };
+    let scratch = Scratch::new();
+    for way in [
+        &["-f", "--stops=seccomp"][..],
+        &["-f", "--stops=event"],
+        &["-f", "--stops=syscall"],
+        &["--stops=syscall"],
+        &["--stops=event"],
+    ] {
+        let file = text(&scratch.file("trace"));
+        let binary = text(&forktrace());
+        let line = format!("{binary} {} -o {file} -- {program}", way.join(" "));
+        let mut session = Session::start(&[&bash, "--norc", "--noprofile", "-i"]);
+        // Its echo is wrapped by the line editor: not waited for.
+        session.first_prompt();
+        session.expect("prompt> ");
+        session.keys(&format!("{line}; echo status $?\n"));
+        for _ in 0..3 {
+            session.expect("screen drawn");
+            session.key_to_job("\x1a");
+            session.expect("screen put back");
+            session.expect_stopped();
+            session.command("jobs", "Stopped");
+            session.command("fg", "screen drawn again");
+            session.keys("f");
+            session.expect("forked");
+            session.key_to_job("\x1a");
+            session.expect_stopped();
+            session.command("fg", "\n");
+        }
+        session.expect("screen drawn");
+        session.keys("q");
+        session.expect("quit");
+        session.command("echo st''atus $?", "status 9");
+        session.expect("prompt> ");
+        session.keys("exit\n");
+        session.running.finish().assert_code(0);
+        let trace = std::fs::read_to_string(&file).expect("trace");
+        assert_eq!(trace.matches("clone(").count(), 3, "{way:?}: {trace}");
+        assert!(trace.contains("+++ exited with 9 +++"), "{way:?}: {trace}");
+    }
+}
+
+/// The default action of SIGTSTP, with a child in the same group.
+#[test]
+fn control_z_stops_program_children_and_forktrace() {
+    let Some([bash, _]) = need(["bash", "setsid"]) else {
+        return;
+    };
+    for mode in Mode::ALL {
+        let scratch = Scratch::new();
+        let file = text(&scratch.file("trace"));
+        let binary = text(&forktrace());
+        let mut session = Session::start(&[&bash, "--norc", "--noprofile", "-i"]);
+        session.first_prompt();
+        session.expect("prompt> ");
+        session.keys(&format!(
+            "{binary} -f {} -o {file} -- sh -c '(read a; echo got $a; exit 4); exit $?'\n",
+            mode.option()
+        ));
+        // The subshell is there: the line of its creation.
+        eventually("both are there", || {
+            std::fs::read_to_string(&file).is_ok_and(|trace| trace.contains("clone("))
+        });
+        session.key_to_job("\x1a");
+        session.expect_stopped();
+        session.command("fg", "\n");
+        session.keys("word\n");
+        session.expect("got word");
+        session.command("echo st''atus $?", "status 4");
+        session.expect("prompt> ");
+        session.keys("exit\n");
+        session.running.finish().assert_code(0);
+    }
+}
