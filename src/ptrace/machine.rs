@@ -125,9 +125,10 @@ struct Held {
     /// When it was reported, on the clock and in the count of reports.
     since: Duration,
     report: u64,
-    /// Its group and that group's parent at that time, where the mode shows
-    /// nothing else of its creator: later its parent may be another.
-    family: Option<(Pid, Pid)>,
+    /// The threads that may have created it, alive.
+    suspects: Vec<Tid>,
+    /// Those of them that ended without having reported anything else.
+    lost: Vec<Tid>,
 }
 
 #[derive(Debug)]
@@ -324,11 +325,21 @@ impl Machine {
     ) {
         let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
-            self.hold(stopped, cause, probe, output);
+            // A thread that execs may get the tid of a leader that nobody knew.
+            let execs = cause == Cause::Exec
+                && probe
+                    .event_message(&stopped)
+                    .is_ok_and(|former| self.tasks.contains_key(&Tid(former as i32)));
+            if execs {
+                self.execed(stopped, probe, output);
+            } else {
+                self.hold(stopped, cause, probe, output);
+            }
             return;
         };
-        // The report of an exec is that of the thread that called it.
-        if cause != Cause::Exec {
+        // The report of an exec is that of the thread that called it; that of a
+        // creation may come to nothing, if the thread is killed in its stop.
+        if !matches!(cause, Cause::Exec | Cause::Created) || task.expected {
             task.last_report = self.reports;
         }
         if std::mem::take(&mut task.expected) {
@@ -502,20 +513,18 @@ impl Machine {
             true => None,
             false => self.tasks.remove(&former),
         };
-        if let Some(caller) = caller
-            && let Some(leader) = self.tasks.remove(&tid)
-        {
-            let (tgid, silent) = (leader.tgid, leader.silent);
-            let vfork_parent = leader.vfork_parent;
-            self.settle(tid, leader, probe, output);
-            if !silent {
-                let kind = EventKind::Superseded { by: former };
-                self.tell(output, tid, tgid, kind);
+        if let Some(mut caller) = caller {
+            // Not there if it had ended before it could be attached to.
+            if let Some(leader) = self.tasks.remove(&tid) {
+                let (tgid, silent) = (leader.tgid, leader.silent);
+                caller.vfork_parent = leader.vfork_parent;
+                self.suspect_ended(tid, leader.last_report);
+                self.settle(tid, leader, probe, output);
+                if !silent {
+                    let kind = EventKind::Superseded { by: former };
+                    self.tell(output, tid, tgid, kind);
+                }
             }
-            let caller = Task {
-                vfork_parent,
-                ..caller
-            };
             self.tasks.insert(tid, caller);
         }
         let Some(task) = self.tasks.get_mut(&tid) else {
@@ -563,7 +572,8 @@ impl Machine {
             Stops::Event => matches!(end, End::Killed { .. }),
             _ => matches!(task.doing, Doing::Creating(_)),
         };
-        if told && may_leave_a_child && self.child_left_by(&task, probe).is_none() {
+        self.suspect_ended(tid, task.last_report);
+        if told && may_leave_a_child && self.child_left_by(tid).is_none() {
             self.limbo.push(Limbo {
                 tid,
                 task,
@@ -596,7 +606,7 @@ impl Machine {
     fn settle<P: Probe>(&mut self, tid: Tid, task: Task, probe: &mut P, output: &mut Output) {
         let tgid = task.tgid;
         let silent = task.silent || task.launching;
-        let mut child = self.child_left_by(&task, probe);
+        let mut child = self.child_left_by(tid);
         let parent = Parent::of(&task);
         match task.doing {
             Doing::Creating(request) if child.is_none() && !silent => {

@@ -261,6 +261,11 @@ impl Tracer {
     /// Waits for one report and lets the machine decide. `false`: nothing is
     /// left to trace.
     fn advance(&mut self) -> anyhow::Result<bool> {
+        // First what was fetched: leaving with a signal in hand would lose it.
+        if let Some((tid, status)) = self.ready.pop_front() {
+            self.report(tid, wait::decode(status));
+            return Ok(true);
+        }
         if self.finished() {
             return Ok(self.conclude());
         }
@@ -268,10 +273,6 @@ impl Tracer {
             return Ok(true);
         }
         self.pass_signals_on();
-        if let Some((tid, status)) = self.ready.pop_front() {
-            self.report(tid, wait::decode(status));
-            return Ok(true);
-        }
         self.look_again_if_due();
         let held = self.machine.is_waiting();
         if held {

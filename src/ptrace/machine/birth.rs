@@ -3,13 +3,14 @@
 //!
 //! A child that stops before it was named is held. Who can still name it? Its
 //! creator stands inside the creating call, so its next report will be the
-//! event: any thread that reported something else since the child was held is
-//! not the creator. Neither is one of another process than the child's own (for
-//! a thread) or its parent (for a process, but for CLONE_PARENT), nor, where
-//! the entry of the call was seen, one that is not in such a call. If the last
-//! one left is killed, the child is its. If nobody is left, the creator was
-//! killed before the child was seen: then nobody knows who it was, and the
-//! child is told of as one that is there.
+//! event. Suspects are therefore, when the child is first seen: where the entry
+//! of calls is seen, the threads inside a call with the same arguments (a
+//! child's registers are a copy of its creator's); else all threads. Of several
+//! only those of the child's own process (for a thread) or its parent (for a
+//! process, but for CLONE_PARENT). One that then reports something else is
+//! cleared. If all are cleared but one that was killed, the child is its. If
+//! several were killed, nobody knows whose it is, and the child is told of as
+//! one that is there.
 
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl Machine {
             self.go_on(stopped, Cause::Created, output);
             return;
         };
+        task.last_report = self.reports;
         let request = match std::mem::replace(&mut task.doing, Doing::Nothing) {
             Doing::Creating(request) => Some(*request),
             _ => probe.creating_call(&stopped).ok().and_then(|syscall| {
@@ -166,6 +168,7 @@ impl Machine {
             child,
             Task {
                 expected: true,
+                last_report: self.reports,
                 pid_ns,
                 vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
@@ -247,68 +250,85 @@ impl Machine {
             return;
         }
         let tid = stopped.tid();
-        // Elsewhere the calls in progress tell who may be the creator.
-        let family = match self.settings.stops {
-            Stops::Event => probe.family(tid),
-            _ => None,
-        };
+        let (suspects, lost) = self.suspects(&stopped, probe);
         let held = Held {
             state: HeldState::Stopped(stopped, cause),
             since: self.now,
             report: self.reports,
-            family,
+            suspects,
+            lost,
         };
         self.held.insert(tid, held);
         self.exhume(tid, probe, output);
     }
 
+    /// The threads that may have created a child, alive and in limbo.
+    fn suspects<P: Probe>(&self, child: &Stopped, probe: &mut P) -> (Vec<Tid>, Vec<Tid>) {
+        let Ok(call) = probe.creating_call(child) else {
+            return (Vec::new(), Vec::new());
+        };
+        let fits = |task: &Task| match &task.doing {
+            _ if task.expected => false,
+            Doing::Creating(request) => {
+                let same = if task.changed_flags.is_some() { 1 } else { 0 };
+                request.syscall.nr == call.nr && request.syscall.args[same..] == call.args[same..]
+            }
+            _ => self.settings.stops == Stops::Event,
+        };
+        let mut alive: Vec<(Tid, Pid)> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| fits(task))
+            .map(|(tid, task)| (*tid, task.tgid))
+            .collect();
+        let mut gone: Vec<(Tid, Pid)> = self
+            .limbo
+            .iter()
+            .filter(|limbo| fits(&limbo.task))
+            .map(|limbo| (limbo.tid, limbo.task.tgid))
+            .collect();
+        if alive.len() + gone.len() > 1 && !is_sibling(&call) {
+            // Only now, as it costs more than a stop.
+            let family = probe.family(child.tid());
+            let namer = namer(child.tid(), family);
+            let is_namer = |(_, tgid): &(Tid, Pid)| Some(*tgid) == namer;
+            let thread = family.is_some_and(|(tgid, _)| tgid != Pid::from(child.tid()));
+            // A process may have been taken over already, by init say.
+            if thread || alive.iter().chain(&gone).any(is_namer) {
+                alive.retain(is_namer);
+                gone.retain(is_namer);
+            }
+        }
+        let tids = |list: Vec<(Tid, Pid)>| list.into_iter().map(|(tid, _)| tid).collect();
+        (tids(alive), tids(gone))
+    }
+
+    /// Notes for all held children that a thread is gone; `last_report` is the
+    /// count at its last report before its end.
+    pub(super) fn suspect_ended(&mut self, tid: Tid, last_report: u64) {
+        for held in self.held.values_mut() {
+            if let Some(index) = held.suspects.iter().position(|suspect| *suspect == tid) {
+                held.suspects.swap_remove(index);
+                if last_report <= held.report {
+                    held.lost.push(tid);
+                }
+            }
+        }
+    }
+
     /// Gives a held child to the one task in limbo that can have made it, if
     /// there is one and nobody who lives can.
     fn exhume<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
-        if self.limbo.is_empty() {
-            return;
-        }
         let Some(held) = self.held.get(&child) else {
             return;
         };
-        let HeldState::Stopped(stopped, _) = &held.state else {
+        let [lost] = held.lost[..] else {
             return;
         };
-        let Ok(call) = probe.creating_call(stopped) else {
-            return;
-        };
-        if self.may_be_named(child, held, &call, false, probe) {
+        if self.may_be_named(held, false, probe) {
             return;
         }
-        let family = held.family.or_else(|| probe.family(child));
-        let thread_of = family
-            .map(|(tgid, _)| tgid)
-            .filter(|tgid| *tgid != Pid::from(child));
-        let certain = namer(child, family);
-        let fits = |task: &Task| {
-            let call_fits = match &task.doing {
-                Doing::Creating(request) => request.syscall.nr == call.nr,
-                _ => self.settings.stops == Stops::Event,
-            };
-            call_fits && thread_of.is_none_or(|tgid| tgid == task.tgid)
-        };
-        let mut fitting = self
-            .limbo
-            .iter()
-            .enumerate()
-            .filter(|(_, limbo)| fits(&limbo.task))
-            .map(|(index, limbo)| (index, limbo.task.tgid));
-        let chosen = match (fitting.next(), fitting.next()) {
-            (Some((index, _)), None) => Some(index),
-            // Several: its family tells, if it was not taken over before.
-            (Some(first), Some(second)) => [first, second]
-                .into_iter()
-                .chain(fitting)
-                .find(|(_, tgid)| certain == Some(*tgid) && !is_sibling(&call))
-                .map(|(index, _)| index),
-            _ => None,
-        };
-        if let Some(index) = chosen {
+        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == lost) {
             let limbo = self.limbo.remove(index);
             let parent = Parent::of(&limbo.task);
             self.adopt(limbo.tid, parent, child, probe, output);
@@ -354,7 +374,8 @@ impl Machine {
                 state: HeldState::Dead(end),
                 since: self.now,
                 report: self.reports,
-                family: None,
+                suspects: Vec::new(),
+                lost: Vec::new(),
             };
             self.held.insert(tid, held);
         }
@@ -421,58 +442,31 @@ impl Machine {
         }
     }
 
-    /// The held child of a task that is gone, if it is certain: nobody else
-    /// can name it.
-    pub(super) fn child_left_by<P: Probe>(&self, gone: &Task, probe: &mut P) -> Option<Tid> {
-        let mut tids: Vec<Tid> = self.held.keys().copied().collect();
-        tids.sort_unstable();
-        tids.into_iter().find(|child| {
-            let Some(held) = self.held.get(child) else {
-                return false;
-            };
-            let HeldState::Stopped(stopped, _) = &held.state else {
-                return false;
-            };
-            if gone.last_report > held.report {
-                return false;
-            }
-            let Ok(call) = probe.creating_call(stopped) else {
-                return false;
-            };
-            let may_be_its = match &gone.doing {
-                Doing::Creating(request) => request.syscall.nr == call.nr,
-                _ if self.settings.stops != Stops::Event => false,
-                // Only the process is known, and with CLONE_PARENT not even
-                // that.
-                _ => namer(*child, held.family) == Some(gone.tgid) && !is_sibling(&call),
-            };
-            may_be_its && !self.may_be_named(*child, held, &call, false, probe)
-        })
+    /// The held child of a thread that is gone, if that is certain.
+    pub(super) fn child_left_by(&self, gone: Tid) -> Option<Tid> {
+        self.held
+            .iter()
+            .filter(|(_, held)| matches!(held.state, HeldState::Stopped(..)))
+            .filter(|(_, held)| held.lost == [gone])
+            .find(|(_, held)| held.suspects.iter().all(|tid| self.is_cleared(*tid, held)))
+            .map(|(child, _)| *child)
+    }
+
+    /// Whether a suspect has reported something else than the creation.
+    fn is_cleared(&self, suspect: Tid, held: &Held) -> bool {
+        self.tasks
+            .get(&suspect)
+            .is_none_or(|task| task.last_report > held.report)
     }
 
     /// Whether a living thread may still name a held child. With `look` those
-    /// in question are looked at: one that sleeps is not inside a creating call.
-    fn may_be_named<P: Probe>(
-        &self,
-        child: Tid,
-        held: &Held,
-        call: &Syscall,
-        look: bool,
-        probe: &mut P,
-    ) -> bool {
-        let namer = namer(child, held.family.or_else(|| probe.family(child)));
-        self.tasks.iter().any(|(tid, task)| {
-            if task.last_report > held.report || task.expected {
-                return false;
-            }
-            match &task.doing {
-                Doing::Creating(request) => request.syscall.nr == call.nr,
-                _ if self.settings.stops != Stops::Event => false,
-                _ => {
-                    (namer.is_none() || namer == Some(task.tgid) || is_sibling(call))
-                        && !(look && (self.waits_in_vfork(*tid) || probe.sleeps(*tid)))
-                }
-            }
+    /// in question are looked at where nothing is known of their calls: one
+    /// that sleeps is not inside a creating call.
+    fn may_be_named<P: Probe>(&self, held: &Held, look: bool, probe: &mut P) -> bool {
+        let look = look && self.settings.stops == Stops::Event;
+        held.suspects.iter().any(|tid| {
+            !self.is_cleared(*tid, held)
+                && !(look && (self.waits_in_vfork(*tid) || probe.sleeps(*tid)))
         })
     }
 
@@ -504,20 +498,18 @@ impl Machine {
             let HeldState::Stopped(stopped, _) = &held.state else {
                 continue;
             };
-            let call = probe.creating_call(stopped);
-            let may_be_named = match &call {
-                Ok(call) => self.may_be_named(child, held, call, true, probe),
-                Err(_) => false,
-            };
-            if may_be_named {
+            if self.may_be_named(held, true, probe) {
                 continue;
             }
             // A parent that lives but will not report: only CLONE_PTRACE let
             // us see a child that CLONE_UNTRACED hides.
-            let silent_parent = namer(child, held.family.or_else(|| probe.family(child)))
-                .map(Tid::from)
-                .filter(|_| call.as_ref().is_ok_and(is_handed_over))
-                .and_then(|tid| Some((tid, self.tasks.get(&tid).map(Parent::of)?)));
+            let handed_over = probe
+                .creating_call(stopped)
+                .is_ok_and(|call| is_handed_over(&call));
+            let silent_parent = match held.suspects[..] {
+                [tid] if handed_over => self.tasks.get(&tid).map(|task| (tid, Parent::of(task))),
+                _ => None,
+            };
             match silent_parent {
                 Some((tid, parent)) => self.adopt(tid, parent, child, probe, output),
                 None => self.found(child, probe, output),
@@ -585,6 +577,7 @@ impl Machine {
             child,
             Task {
                 adopted: true,
+                last_report: self.reports,
                 ..Task::new(tgid, 0)
             },
         );
