@@ -177,6 +177,9 @@ pub struct Machine {
     tasks: HashMap<Tid, Task>,
     held: HashMap<Tid, Held>,
     limbo: Vec<Limbo>,
+    /// Children named by creators that were killed before their call could be
+    /// read: it will be, from the child.
+    named: HashMap<Tid, (Tid, Parent)>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: HashSet<Tid>,
     /// Reports so far.
@@ -198,6 +201,7 @@ impl Machine {
             tasks: HashMap::new(),
             held: HashMap::new(),
             limbo: Vec::new(),
+            named: HashMap::new(),
             strangers: HashSet::new(),
             reports: 0,
             draining: false,

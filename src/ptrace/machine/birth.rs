@@ -63,6 +63,10 @@ impl Machine {
             .tasks
             .get_mut(&child)
             .is_some_and(|task| std::mem::take(&mut task.adopted));
+        if request.is_none() && !told {
+            self.named.insert(child, (tid, parent));
+            self.take_named(child, probe, output);
+        }
         if let Some(request) = request.filter(|_| !told) {
             let read_back = |addr: Option<u64>, probe: &mut P| {
                 addr.and_then(|addr| read_u32(&mut probe.memory(&stopped), addr))
@@ -259,7 +263,20 @@ impl Machine {
             lost,
         };
         self.held.insert(tid, held);
+        self.take_named(tid, probe, output);
         self.exhume(tid, probe, output);
+    }
+
+    /// Tells the creation of a held child that is named already.
+    fn take_named<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
+        if self.held.contains_key(&child)
+            && let Some((tid, parent)) = self.named.remove(&child)
+        {
+            self.adopt(tid, parent, child, probe, output);
+            if let Some(task) = self.tasks.get_mut(&child) {
+                task.adopted = false;
+            }
+        }
     }
 
     /// The threads that may have created a child, alive and in limbo.

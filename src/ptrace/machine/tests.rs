@@ -78,6 +78,7 @@ struct Answers {
     registers: HashMap<i32, Syscall>,
     families: HashMap<i32, (i32, i32)>,
     gone: bool,
+    no_registers: Option<i32>,
     asleep: Vec<i32>,
     /// What stands at 0x2000.
     structure: Vec<u8>,
@@ -107,7 +108,7 @@ impl Probe for Answers {
 
     fn creating_call(&mut self, task: &Stopped) -> Result<Syscall, Gone> {
         match (self.report, self.registers.get(&task.tid().0)) {
-            _ if self.gone => Err(Gone),
+            _ if self.gone || self.no_registers == Some(task.tid().0) => Err(Gone),
             (Some(Created(_, call)), _) => Ok(call),
             (_, Some(call)) => Ok(*call),
             _ => Err(Gone),
@@ -1033,6 +1034,25 @@ fn a_parent_killed_in_its_event_stop_leaves_a_child_that_runs() {
         assert_eq!(run.held_back, 0, "{stops:?}");
         let told = |line: &String| line == "1 made Process 2" || line == "2 attached";
         assert_eq!(run.lines().iter().filter(|line| told(line)).count(), 1);
+    }
+}
+
+#[test]
+fn a_parent_killed_after_naming_its_child_is_its_parent() {
+    for child_first in [true, false] {
+        let mut run = Run::new(Stops::Event, true);
+        run.probe.registers.insert(2, FORK);
+        run.probe.families.insert(2, (2, 999));
+        run.probe.no_registers = Some(1);
+        if child_first {
+            run.feed(2, Trap);
+        }
+        run.feed(1, Created(2, FORK));
+        if !child_first {
+            run.feed(2, Trap);
+        }
+        assert_eq!(run.lines(), ["1 made Process 2"]);
+        assert_eq!(run.held_back, 0);
     }
 }
 
