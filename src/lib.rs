@@ -28,6 +28,10 @@
 //!   depends on what the machine knows of it, and reading everything at each
 //!   stop would cost system calls that nobody needs. The probe is a trait, so
 //!   the machine stays as testable as if it were fed values.
+//! - The seccomp filter stops unshare, setns and ptrace as well (see
+//!   [`ptrace::filter`]).
+//! - Who made a child whose creator was killed is worked out in
+//!   `ptrace::machine::birth`, from who can still report it; never guessed.
 //! - The log, the tree and views other than text don't exist yet.
 
 pub mod abi;

@@ -14,7 +14,10 @@ const JUMP_EQ: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// The filter: RET_TRACE for the calls in the ABI table of x86_64 and i386,
-/// RET_ALLOW for everything else, other ABIs included.
+/// RET_ALLOW for everything else, other ABIs included. Besides the creating and
+/// the exec calls the table has unshare and setns, after which a child's number
+/// differs from one pid namespace to another, and ptrace, which fails for
+/// tracees: rare calls, which cost one stop each.
 ///
 /// It looks at architecture and number only, so that the kernel can remember
 /// the answer of each number that is always let through (its action cache)
