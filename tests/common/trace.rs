@@ -226,6 +226,10 @@ pub(crate) fn parse_strace(text: &str) -> Result<Vec<Line>, String> {
             begun.insert(tid, start.to_owned());
             continue;
         }
+        // A call that was killed before strace knew which.
+        if rest.starts_with("???(") {
+            continue;
+        }
         if let Some((start, changed)) = rest.rsplit_once(" <pid changed to ") {
             let leader = changed
                 .trim_end_matches(" ...>")
