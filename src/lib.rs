@@ -31,7 +31,7 @@
 //! - The seccomp filter stops unshare, setns and ptrace as well (see
 //!   [`ptrace::filter`]).
 //! - Who made a child whose creator was killed is worked out in
-//!   `ptrace::machine::birth`, from who can still report it; never guessed.
+//!   `ptrace::machine::orphans`, from who can still report it; never guessed.
 //! - The log, the tree and views other than text don't exist yet.
 
 pub mod abi;

@@ -1,0 +1,206 @@
+//! Calls: entered, left, and an exec that succeeded.
+
+use super::*;
+
+impl Machine {
+    /// A call is entered.
+    pub(super) fn entered<P: Probe>(
+        &mut self,
+        stopped: &Stopped,
+        syscall: Syscall,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let limit = self.settings.string_limit;
+        let Some(task) = self
+            .tasks
+            .get_mut(&stopped.tid())
+            .filter(|task| !task.silent)
+        else {
+            return;
+        };
+        task.doing = match syscall.call() {
+            None => Doing::Nothing,
+            Some(Call::Ptrace) => {
+                let tgid = task.tgid;
+                if ptrace_takes_a_tracee(syscall.args[0])
+                    && !std::mem::replace(&mut self.tracing_told, true)
+                {
+                    self.tell(output, stopped.tid(), tgid, EventKind::Tracing);
+                }
+                return;
+            }
+            Some(Call::Fork | Call::Vfork | Call::Clone | Call::Clone3) => {
+                let mut memory = probe.memory(stopped);
+                let request = clone::decode(syscall, &mut memory, limit);
+                drop(memory);
+                if self.settings.stops == Stops::Seccomp
+                    && let Some(request) = &request
+                {
+                    task.changed_flags = without_untraced(request)
+                        .filter(|(abi, _, to)| probe.set_clone_flags(stopped, *abi, *to).is_ok())
+                        .map(|(abi, from, _)| (abi, from));
+                }
+                request.map_or(Doing::Nothing, |r| Doing::Creating(Box::new(r)))
+            }
+            Some(Call::Execve | Call::Execveat) => {
+                let mut memory = probe.memory(stopped);
+                exec::decode(syscall, &mut memory, limit)
+                    .map_or(Doing::Nothing, |e| Doing::Executing(Box::new(e)))
+            }
+            Some(Call::Unshare | Call::Setns) => {
+                task.ns_moved = true;
+                Doing::Nothing
+            }
+        };
+    }
+
+    /// Puts the flags register of a clone back to what the program set.
+    pub(super) fn restore_flags<P: Probe>(&mut self, stopped: &Stopped, probe: &mut P) {
+        let task = self.tasks.get_mut(&stopped.tid());
+        if let Some((abi, flags)) = task.and_then(|task| task.changed_flags.take()) {
+            // Gone: then nobody will look at it.
+            let _ = probe.set_clone_flags(stopped, abi, flags);
+        }
+    }
+
+    /// A call is left, with no event before: it failed, or its child is hidden
+    /// from tracers. The exit after an event finds nothing to do.
+    pub(super) fn left<P: Probe>(
+        &mut self,
+        tid: Tid,
+        value: i64,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            return;
+        };
+        let (tgid, launching, level) = (task.tgid, task.launching, task.ns_level);
+        let error = (value < 0).then(|| Errno(value.unsigned_abs() as i32));
+        match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Nothing => {}
+            Doing::Creating(request) => match error {
+                Some(errno) => {
+                    self.tell_create(output, tid, tgid, *request, Outcome::Failed(errno));
+                }
+                None => self.born_unseen(tid, value as i32, level, *request, probe, output),
+            },
+            Doing::Executing(call) => {
+                // Success raises an event; an exit without one is a failure
+                // (or EXECVE_CHECK, which succeeds and changes nothing).
+                if !launching {
+                    let exec = Exec {
+                        call: *call,
+                        result: Some(error.map_or(Ok(()), Err)),
+                        continues_as: None,
+                        releases: None,
+                    };
+                    self.tell(output, tid, tgid, EventKind::Exec(Box::new(exec)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_create(
+        &mut self,
+        output: &mut Output,
+        tid: Tid,
+        tgid: Pid,
+        request: Request,
+        outcome: Outcome,
+    ) {
+        self.tell(
+            output,
+            tid,
+            tgid,
+            EventKind::Create(Box::new(Create { request, outcome })),
+        );
+    }
+
+    /// A new program is in place.
+    pub(super) fn execed<P: Probe>(
+        &mut self,
+        stopped: Stopped,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let tid = stopped.tid();
+        let limit = self.settings.string_limit;
+        // Another thread than the leader called exec: it has the leader's tid
+        // now, and the leader is gone without an end.
+        let former = match probe.event_message(&stopped) {
+            Ok(message) => Tid(message as i32),
+            Err(Gone) => tid,
+        };
+        let caller = match former == tid {
+            true => None,
+            false => self.tasks.remove(&former),
+        };
+        if let Some(mut caller) = caller {
+            // Not there if it had ended before it could be attached to.
+            if let Some(leader) = self.tasks.remove(&tid) {
+                let (tgid, silent) = (leader.tgid, leader.silent);
+                caller.vfork_parent = leader.vfork_parent;
+                self.suspect_ended(tid, leader.last_report);
+                self.settle(tid, leader, probe, output);
+                if !silent {
+                    let kind = EventKind::Superseded { by: former };
+                    self.tell(output, tid, tgid, kind);
+                }
+            }
+            self.tasks.insert(tid, caller);
+        }
+        let Some(task) = self.tasks.get_mut(&tid) else {
+            return;
+        };
+        task.last_report = self.reports;
+        let first = std::mem::replace(&mut task.launching, false);
+        let releases = task.vfork_parent.take();
+        let tgid = task.tgid;
+        let call = match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Executing(call) => Some(*call),
+            _ => probe.new_image(&stopped).ok().map(|(sp, abi)| {
+                let mut memory = probe.memory(&stopped);
+                exec::decode_image(sp, abi, &mut memory, limit)
+            }),
+        };
+        if let Some(call) = call {
+            let exec = Exec {
+                call,
+                result: Some(Ok(())),
+                continues_as: (former != tid).then_some(tid),
+                releases,
+            };
+            let silent = self.tasks.get(&tid).is_some_and(|task| task.silent);
+            if !silent {
+                self.tell(output, former, tgid, EventKind::Exec(Box::new(exec)));
+            }
+        }
+        if self.settings.detach_on == DetachOn::Exec && !first {
+            self.release(stopped, Cause::Exec, output);
+        } else {
+            self.go_on(stopped, Cause::Exec, output);
+        }
+    }
+}
+
+/// A clone that hides its child from tracers: its ABI, its flags register, and
+/// that register without CLONE_UNTRACED. The child would inherit the filter
+/// without a tracer, and all its own forks and execs would fail.
+fn without_untraced(request: &Request) -> Option<(Abi, u64, u64)> {
+    let Spec::Clone(clone) = &request.spec else {
+        return None;
+    };
+    let untraced = request.flags().has(CloneFlags::UNTRACED);
+    untraced.then(|| {
+        let without = clone.flags & !CloneFlags::UNTRACED.0;
+        (request.syscall.abi, clone.flags, without)
+    })
+}
+
+/// Whether a ptrace request makes a tracer: TRACEME, ATTACH, SEIZE.
+fn ptrace_takes_a_tracee(request: u64) -> bool {
+    const REQUESTS: [u64; 3] = [0, 16, 0x4206];
+    REQUESTS.contains(&request)
+}
