@@ -55,7 +55,7 @@ pub struct Cli {
     pid: Vec<i32>,
 
     /// With -p: also the processes below those
-    #[arg(long, requires = "pid", help_heading = "Tracing")]
+    #[arg(long, help_heading = "Tracing")]
     descendants: bool,
 
     /// Follow processes only N generations below the first (0: its threads only)
@@ -227,6 +227,13 @@ impl Cli {
                         .to_owned(),
                 );
             }
+        }
+        // clap's `requires` gives way where a command is there, which conflicts
+        // with what is required.
+        if self.descendants && self.pid.is_empty() {
+            return Err(
+                "--descendants needs -p: it is about processes that run already".to_owned(),
+            );
         }
         let follow = match (self.follow, self.pid.is_empty()) {
             (true, _) => Follow::All,

@@ -81,7 +81,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     let details = if details.is_empty() {
         String::new()
     } else {
-        format!("; {}", details.join(" "))
+        let separator = if message.ends_with(':') { " " } else { "; " };
+        format!("{separator}{}", details.join(" "))
     };
     say(&format!("{message}{details}; see forktrace --help"));
     ExitCode::from(FAILED)

@@ -155,6 +155,23 @@ fn usage_errors() {
     }
 }
 
+/// Options that say nothing without another are refused, not ignored.
+#[test]
+fn options_that_need_another() {
+    for (words, needed) in [
+        (&["--descendants", "true"][..], "-p"),
+        (&["--max-depth", "1", "true"], "--follow-forks"),
+        (&["--stops=seccomp", "true"], "-f"),
+    ] {
+        let outcome = traced(words).run();
+        outcome.assert_code(1);
+        let error = String::from_utf8_lossy(&outcome.stderr);
+        assert!(error.contains(needed), "{words:?}: {error}");
+        assert!(!error.contains(":;"), "{words:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{words:?}: {error}");
+    }
+}
+
 #[test]
 fn help_and_version() {
     for option in ["--help", "-h", "--version", "-V"] {
