@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode as FileMode;
@@ -352,6 +353,25 @@ fn sigterm_reaches_the_program() {
             outcome.err()
         );
     }
+}
+
+/// Also where no timer is to be had, because no signal may be queued.
+#[test]
+fn sigterm_reaches_the_program_without_a_timer() {
+    if need(["bash"]).is_none() {
+        return;
+    }
+    let limited = "ulimit -i 0; exec \"$0\" -f -q -o /dev/null -- \"$@\"";
+    // Nothing else happens that forktrace would be told of.
+    let program = "kill -TERM $PPID; exec cat";
+    let tracer = text(&forktrace());
+    let words = ["bash", "-c", limited, &tracer, "sh", "-c", program];
+    let mut running = Run::new(words)
+        .stdio(Stdio::piped(), Stdio::piped(), Stdio::piped())
+        .timeout(Duration::from_secs(10))
+        .start();
+    let _held_open = running.stdin();
+    assert_eq!(running.finish().status.signal(), Some(15));
 }
 
 #[test]

@@ -444,7 +444,8 @@ impl Tracer {
         }
         let own = &mut self.programs_own;
         self.to_pass_on.retain(|(arrival, when)| {
-            if now - *when < PASS_ON_AFTER {
+            // Without a timer nothing would come back to it in time.
+            if now - *when < PASS_ON_AFTER && sys::can_wake() {
                 return true;
             }
             let same = |(other, since): &(Arrival, Instant)| {

@@ -425,6 +425,12 @@ static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
 /// Whether it is running.
 static WAKING: AtomicBool = AtomicBool::new(false);
 
+/// Whether there is such a timer; not where no signal may be queued
+/// (RLIMIT_SIGPENDING).
+pub fn can_wake() -> bool {
+    WAKE_TIMER.load(Ordering::Relaxed) != 0
+}
+
 /// The signal of that timer: a real-time one, so that SIGALRM stays what it
 /// is to others.
 fn wake_signal() -> c_int {
