@@ -115,6 +115,18 @@ pub struct CloneOrder {
 }
 
 impl Abi {
+    /// That of the machine that forktrace runs on.
+    pub const NATIVE: Abi = Abi::X86_64;
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Abi::X86_64 => "x86_64",
+            Abi::I386 => "i386",
+            Abi::X32 => "x32",
+        }
+    }
+
     /// The ABI of an audit architecture and a number; `None` for a foreign one.
     pub fn from_audit(arch: u32, nr: u64) -> Option<Abi> {
         match arch {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Destination, Detail, StopsChoice, What, When};
+use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What, When};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
@@ -266,20 +266,25 @@ impl Cli {
                 Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
             },
             string_limit: self.string_limit as usize,
-            output: match self.output {
-                None => Destination::Stderr,
-                Some(path) if path.as_os_str() == "-" => Destination::Stdout,
-                Some(path) => Destination::File(path),
-            },
-            detail: match (self.quiet, self.verbose) {
-                (true, _) => Detail::Quiet,
-                (_, true) => Detail::Verbose,
-                _ => Detail::Normal,
-            },
-            color: match self.color {
-                ColorArg::Auto => When::Auto,
-                ColorArg::Always => When::Always,
-                ColorArg::Never => When::Never,
+            views: vec![View {
+                kind: ViewKind::Text,
+                to: match self.output {
+                    None => Destination::Stderr,
+                    Some(path) if path.as_os_str() == "-" => Destination::Stdout,
+                    Some(path) => Destination::File(path),
+                },
+            }],
+            look: Look {
+                detail: match (self.quiet, self.verbose) {
+                    (true, _) => Detail::Quiet,
+                    (_, true) => Detail::Verbose,
+                    _ => Detail::Normal,
+                },
+                color: match self.color {
+                    ColorArg::Auto => When::Auto,
+                    ColorArg::Always => When::Always,
+                    ColorArg::Never => When::Never,
+                },
             },
         })
     }

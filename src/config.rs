@@ -1,8 +1,9 @@
 //! What a run needs to know, free of the command line's grammar.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use crate::event::{Follow, Stops};
+use crate::event::{Follow, Stops, Wanted};
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
@@ -22,11 +23,50 @@ pub struct Config {
     pub detach_on: DetachOn,
     /// The most bytes of a string that are shown.
     pub string_limit: usize,
-    /// Where the trace goes.
-    pub output: Destination,
-    /// How much it says.
+    /// What is shown of the trace, and where; at least one.
+    pub views: Vec<View>,
+    /// How it looks.
+    pub look: Look,
+}
+
+/// A view of the trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Which.
+    pub kind: ViewKind,
+    /// Where it goes.
+    pub to: Destination,
+}
+
+/// The views that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewKind {
+    /// A line for each event, as it happens.
+    Text,
+}
+
+impl ViewKind {
+    /// Whether it shows the names of threads.
+    pub fn names(self) -> Wanted {
+        match self {
+            ViewKind::Text => Wanted::No,
+        }
+    }
+
+    /// Whether it shows what processes used.
+    pub fn usage(self) -> Wanted {
+        match self {
+            ViewKind::Text => Wanted::No,
+        }
+    }
+}
+
+/// How views look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// How much they say.
     pub detail: Detail,
-    /// When it is coloured.
+    /// When they are coloured.
     pub color: When,
 }
 
@@ -63,7 +103,7 @@ impl StopsChoice {
     }
 }
 
-/// Where the trace goes.
+/// Where a view goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// Standard error.
@@ -72,6 +112,16 @@ pub enum Destination {
     Stdout,
     /// A file.
     File(PathBuf),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Stderr => f.write_str("standard error"),
+            Destination::Stdout => f.write_str("standard output"),
+            Destination::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// How much to say.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use crate::abi::Abi;
 use crate::clone::Request;
 use crate::exec::ExecCall;
-use crate::ids::{Errno, Pid, Signal, Tid};
+use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 
 /// Something that happened to a traced thread or process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,9 @@ pub struct Event {
     pub tid: Tid,
     /// The process of that thread.
     pub tgid: Pid,
+    /// The thread's name when forktrace last looked: at its exec, and when it
+    /// created or was found. Empty where the source was not asked for names.
+    pub comm: Comm,
     /// What happened.
     pub kind: EventKind,
 }
@@ -24,13 +28,19 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     /// Tracing starts; always the first event.
-    Start(Start),
+    Start(Box<Start>),
     /// A creating call, successful or not.
     Create(Box<Create>),
     /// An exec call, successful or not.
     Exec(Box<Exec>),
+    /// A thread that was suspended in vfork goes on: this child of it exec'd or
+    /// ended. Told under the thread's tid, before the child's exec or end.
+    VforkDone {
+        /// The child that it waited for.
+        child: Tid,
+    },
     /// The thread (and, for the last one, its process) is gone.
-    End(End),
+    End(Ended),
     /// The leader of a group gave its tid to another thread of the group,
     /// which called exec: the leader itself is gone without an end of its own.
     Superseded {
@@ -50,10 +60,10 @@ pub enum EventKind {
 
 /// A thread that is there, though no creation of it was told: it ran already
 /// when tracing began, or its creator was killed before it could report it.
+/// Its name is that of the event.
+/// Its name is that of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// The name of the thread (`/proc/TID/comm`), any bytes.
-    pub comm: Vec<u8>,
     /// The parent of its process.
     pub parent: Pid,
     /// Its tid in its own pid namespace.
@@ -61,6 +71,15 @@ pub struct Attached {
     /// Whether it was created within the trace, by a thread that was killed
     /// before it could report that.
     pub orphan: bool,
+}
+
+/// Whether something is read that costs extra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is.
+    Yes,
+    /// It is not: nobody asked for it.
+    No,
 }
 
 /// Which descendants are followed.
@@ -74,13 +93,43 @@ pub enum Follow {
     All,
 }
 
-/// How tracing works in this run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is traced in this run, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
+    /// The version of the forktrace that traced.
+    pub version: String,
+    /// When tracing started: the clock of the wall, since 1970.
+    pub wall: Duration,
+    /// When tracing started: CLOCK_MONOTONIC, on which the events' times count.
+    pub monotonic: Duration,
+    /// What is traced.
+    pub target: Target,
+    /// The machine's own ABI.
+    pub abi: Abi,
     /// Where the tracees stop.
     pub stops: Stops,
     /// Which descendants are followed.
     pub follow: Follow,
+}
+
+/// What is traced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A command that was launched: its words, any bytes.
+    Command(Vec<Vec<u8>>),
+    /// Processes that ran already.
+    Processes(Vec<Pid>),
+}
+
+/// What a process used (getrusage(2)), with the children that it waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// The largest resident set, in KiB, of it or of one of those children.
+    pub max_rss_kib: u64,
 }
 
 /// Where tracees are made to stop.
@@ -112,6 +161,9 @@ pub struct Create {
     pub request: Request,
     /// What came of it.
     pub outcome: Outcome,
+    /// From its entry to its answer, as the tracer saw both; the tracer's own
+    /// share is in it. `None` where the entry is not seen.
+    pub latency: Option<Duration>,
 }
 
 /// What came of a creating call.
@@ -181,9 +233,27 @@ pub struct Exec {
     pub continues_as: Option<Tid>,
     /// The thread that waits in vfork for this exec, and goes on now.
     pub releases: Option<Tid>,
+    /// From its entry to its answer, as for [`Create`].
+    pub latency: Option<Duration>,
 }
 
-/// The end of a thread or process.
+/// The end of a thread or process, and what it leaves known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub end: End,
+    /// What its process used; `None` for a thread that is not its process's
+    /// leader, and where the source was not asked.
+    pub usage: Option<Usage>,
+}
+
+impl From<End> for Ended {
+    fn from(end: End) -> Ended {
+        Ended { end, usage: None }
+    }
+}
+
+/// How a thread or process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// It exited, with this status (0 to 255).

@@ -21,6 +21,42 @@ pub struct Signal(pub i32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
+/// The name of a thread, any bytes but NUL: at most 15 (`TASK_COMM_LEN`, proc(5)
+/// on `/proc/pid/comm`). Empty where it is not known, or really empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Comm([u8; Comm::MAX]);
+
+impl Comm {
+    /// The most bytes that the kernel keeps.
+    pub const MAX: usize = 15;
+
+    /// The name, cut where the kernel would cut it.
+    pub fn new(name: &[u8]) -> Comm {
+        let mut bytes = [0; Comm::MAX];
+        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+        let length = end.min(Comm::MAX);
+        bytes[..length].copy_from_slice(&name[..length]);
+        Comm(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|b| *b == 0).unwrap_or(Comm::MAX);
+        &self.0[..end]
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Comm({:?})", String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -201,6 +237,18 @@ mod tests {
         ] {
             assert_eq!(Signal(number).to_string(), name);
         }
+    }
+
+    #[test]
+    fn names_of_threads_are_cut_as_the_kernel_cuts_them() {
+        assert_eq!(Comm::new(b"ruby").as_bytes(), b"ruby");
+        assert_eq!(Comm::new(b"a\0b").as_bytes(), b"a");
+        assert_eq!(
+            Comm::new(b"0123456789abcdefg").as_bytes(),
+            b"0123456789abcde"
+        );
+        assert!(Comm::new(b"").is_empty() && Comm::default().is_empty());
+        assert_eq!(Comm::new(b"\xff\n").as_bytes(), b"\xff\n");
     }
 
     #[test]

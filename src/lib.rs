@@ -46,20 +46,13 @@ pub mod ptrace;
 pub mod source;
 pub mod view;
 
-use std::io;
-
-use anyhow::{Context, anyhow};
-
 use config::{Config, Destination, What};
-use event::{End, EventKind, Stops};
+use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Tracer};
-use source::Source;
-use view::Sink;
-use view::output::Output;
-use view::style;
-use view::text::{Format, TextView};
+use source::{Next, Source};
+use view::sinks::{Sinks, Trace};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,35 +66,33 @@ pub struct Finished {
     pub trace: Trace,
 }
 
-/// What became of the trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trace {
-    /// Written whole.
-    Complete,
-    /// Its reader went away; said by the exit status only.
-    ReaderGone,
-    /// It could not be written; said on standard error at the time.
-    Unwritable,
-}
-
 /// Runs forktrace: traces the command and writes the trace. `say` is told, a
 /// line each, what the user should know while it runs.
 ///
 /// # Errors
 /// Where the program can't be started or tracing fails.
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
-    let output = open(&config.output).map_err(LaunchError::Refused)?;
-    let format = Format {
-        detail: config.detail,
-        palette: style::palette(config.color, output.is_terminal()),
+    let mut views = Vec::new();
+    for view in &config.views {
+        let sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
+        views.push((view.to.clone(), sink));
+    }
+    let wanted = |one: fn(config::ViewKind) -> Wanted| match config
+        .views
+        .iter()
+        .any(|view| one(view.kind) == Wanted::Yes)
+    {
+        true => Wanted::Yes,
+        false => Wanted::No,
     };
-    let mut view = TextView::new(output, format);
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
         max_depth: config.max_depth,
         detach_on: config.detach_on,
         string_limit: config.string_limit,
+        names: wanted(config::ViewKind::names),
+        usage: wanted(config::ViewKind::usage),
     };
     let mut tracer = match &config.what {
         What::Launch(launch) => Tracer::launch(launch, how)?,
@@ -116,82 +107,45 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     for notice in tracer.take_notices() {
         say(&notice);
     }
-    let mut trace = Trace::Complete;
-    if closed(&config.output) {
-        // The runtime has put /dev/null there.
-        trace = lost(
-            &io::Error::from_raw_os_error(ids::Errno::EBADF.0),
-            config,
-            say,
-        );
-        tracer.drain();
-    }
+    let mut sinks = Sinks::new(views, closed, say);
+    let mut shown = true;
     loop {
-        let event = match tracer.next() {
-            Ok(Some(event)) => event,
-            Ok(None) => break,
-            Err(error) => return Err(LaunchError::Refused(error)),
-        };
-        if let EventKind::MustStay(signal) = event.kind {
-            say(&format!(
-                "{signal}: the threads still traced can't run without forktrace \
-                 (--stops=seccomp); once more ends them"
-            ));
-        }
-        if trace != Trace::Complete {
-            continue;
-        }
-        if let Err(error) = view.event(&event) {
-            trace = lost(&error, config, say);
+        if shown && !sinks.any() {
+            shown = false;
             tracer.drain();
         }
+        match tracer.next() {
+            Ok(Next::Event(event)) => {
+                if let EventKind::MustStay(signal) = event.kind {
+                    say(&format!(
+                        "{signal}: the threads still traced can't run without forktrace \
+                         (--stops=seccomp); once more ends them"
+                    ));
+                }
+                sinks.event(&event, say);
+            }
+            Ok(Next::Quiet) => sinks.quiet(say),
+            Ok(Next::End) => break,
+            Err(error) => {
+                sinks.finish(say);
+                return Err(LaunchError::Refused(error));
+            }
+        }
     }
+    sinks.finish(say);
     Ok(Finished {
         program: tracer.program_end()?,
         left_by: tracer.left_by(),
-        trace,
+        trace: sinks.trace(),
     })
 }
 
-fn open(destination: &Destination) -> anyhow::Result<Output> {
-    match destination {
-        Destination::Stderr => Output::stderr().context("cannot write to standard error"),
-        Destination::Stdout => Output::stdout().context("cannot write to standard output"),
-        Destination::File(path) => Output::file(path)
-            .map_err(|error| anyhow!("cannot write to {}: {}", path.display(), plain(&error))),
-    }
-}
-
-/// Whether the trace goes to a standard stream that was closed at the start.
+/// Whether a destination is a standard stream that was closed at the start:
+/// there the runtime has put /dev/null.
 fn closed(destination: &Destination) -> bool {
     match destination {
         Destination::Stderr => ptrace::sys::closed_at_start(2),
         Destination::Stdout => ptrace::sys::closed_at_start(1),
         Destination::File(_) => false,
-    }
-}
-
-/// The trace can't be written any more. The program runs on all the same.
-fn lost(error: &io::Error, config: &Config, say: &mut dyn FnMut(&str)) -> Trace {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        return Trace::ReaderGone;
-    }
-    let place = match &config.output {
-        Destination::Stderr => "standard error".to_owned(),
-        Destination::Stdout => "standard output".to_owned(),
-        Destination::File(path) => path.display().to_string(),
-    };
-    say(&format!(
-        "cannot write to {place}: {}; the trace ends here, the program runs on",
-        plain(error)
-    ));
-    Trace::Unwritable
-}
-
-/// An error's text without the number that Rust adds.
-fn plain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => ids::Errno(number).text(),
-        None => error.to_string(),
     }
 }

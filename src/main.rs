@@ -9,7 +9,8 @@ use clap::Parser;
 use forktrace::cli::Cli;
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
-use forktrace::{Finished, Trace, ptrace, run};
+use forktrace::view::sinks::Trace;
+use forktrace::{Finished, ptrace, run};
 
 /// forktrace itself failed.
 const FAILED: u8 = 1;

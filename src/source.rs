@@ -19,13 +19,26 @@ use crate::event::Event;
 ///    be born anew.
 /// 6. What a source can't see it says in its first event (see
 ///    [`Stops`](crate::event::Stops)); within that nothing is left out.
-/// 7. When `next` returns `None` no thread is left stopped. A source that is
+/// 7. When `next` returns [`Next::End`] no thread is left stopped. A source that is
 ///    given up earlier lets go of its tracees when forktrace ends, which the
 ///    kernel sees to; those that a filter ties to it end then.
+/// 8. After an event comes another one, [`Next::Quiet`] or [`Next::End`] within
+///    some 10 ms, so that whoever collects lines knows when to write them.
 pub trait Source {
-    /// The next event; `None` when there is nothing left to trace. Blocks.
+    /// What comes next. Blocks.
     ///
     /// # Errors
     /// Where the kernel refuses what tracing needs. The source is spent then.
-    fn next(&mut self) -> anyhow::Result<Option<Event>>;
+    fn next(&mut self) -> anyhow::Result<Next>;
+}
+
+/// What a source has to say.
+#[derive(Debug)]
+pub enum Next {
+    /// Something happened.
+    Event(Event),
+    /// Nothing happened for a moment.
+    Quiet,
+    /// There is nothing left to trace.
+    End,
 }

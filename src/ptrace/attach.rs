@@ -13,7 +13,7 @@ use anyhow::anyhow;
 use super::live::{comm_of, field, status_of};
 use super::sys;
 use crate::event::Attached;
-use crate::ids::{Errno, Pid, Tid};
+use crate::ids::{Comm, Errno, Pid, Tid};
 
 /// What to attach to.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Seized {
     pub tid: Tid,
     /// Its process.
     pub tgid: Pid,
+    /// Its name.
+    pub comm: Comm,
     /// How many pid namespaces below forktrace's its own is.
     pub ns_level: u8,
     /// What there is to tell of it.
@@ -154,8 +156,8 @@ fn look(pid: Pid, tid: Tid) -> Option<Seized> {
         tid,
         tgid: pid,
         ns_level: tids.len().saturating_sub(1) as u8,
+        comm: comm_of(tid),
         attached: Attached {
-            comm: comm_of(tid),
             parent: Pid(parent.unwrap_or(0)),
             own: tids.last().copied().unwrap_or(tid.0),
             orphan: false,

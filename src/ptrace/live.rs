@@ -1,5 +1,7 @@
 //! The probe of live tracees: ptrace, process_vm_readv and /proc.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
 use super::machine::creating_abi;
@@ -7,7 +9,7 @@ use super::probe::{Gone, Phase, Probe};
 use super::sys::{self, SyscallInfo};
 use super::task::Stopped;
 use crate::abi::{Abi, Syscall};
-use crate::ids::{Pid, Tid};
+use crate::ids::{Comm, Pid, Tid};
 use crate::memory::Memory;
 
 /// Asks the kernel.
@@ -132,8 +134,12 @@ impl Probe for Live {
             .is_some_and(|state| state.starts_with('S'))
     }
 
-    fn comm(&mut self, tid: Tid) -> Vec<u8> {
-        if self.proc { comm_of(tid) } else { Vec::new() }
+    fn comm(&mut self, tid: Tid) -> Comm {
+        if self.proc {
+            comm_of(tid)
+        } else {
+            Comm::default()
+        }
     }
 
     fn pid_ns(&mut self, tid: Tid) -> Option<u64> {
@@ -165,13 +171,13 @@ pub fn proc_is_ours() -> bool {
         .is_ok_and(|link| link.as_os_str() == sys::own_tid().to_string().as_str())
 }
 
-/// The name of a thread, without its newline; empty if it is gone.
-pub(super) fn comm_of(tid: Tid) -> Vec<u8> {
-    let mut comm = std::fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
-    if comm.last() == Some(&b'\n') {
-        comm.pop();
-    }
-    comm
+/// The name of a thread, without the newline that the file adds; empty if it
+/// is gone.
+pub(super) fn comm_of(tid: Tid) -> Comm {
+    let mut bytes = [0; Comm::MAX + 1];
+    let read = File::open(format!("/proc/{tid}/comm")).and_then(|mut file| file.read(&mut bytes));
+    let length = read.unwrap_or(0).saturating_sub(1);
+    Comm::new(&bytes[..length])
 }
 
 pub(super) fn status_of(tid: Tid) -> Option<String> {

@@ -25,15 +25,16 @@ mod tests;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use super::attach::Seized;
 use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{self, CloneFlags, Request, Spec};
 use crate::event::{
-    Attached, Create, End, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops,
+    Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
 };
 use crate::exec::{self, ExecCall};
-use crate::ids::{Errno, Pid, Signal, Tid};
+use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub enum Input {
     /// A tracee stopped.
     Stop(Stopped, Cause),
     /// A thread is gone.
-    End(Tid, End),
+    End(Tid, Ended),
 }
 
 /// What follows from it: events in order, and how stopped tracees go on.
@@ -66,6 +67,9 @@ pub struct Settings {
     pub detach_on: DetachOn,
     /// The most bytes of a string, and elements of an array, that are read.
     pub string_limit: usize,
+    /// Whether all events carry the names of threads, which costs system calls,
+    /// or only that of one that was found.
+    pub names: Wanted,
 }
 
 /// When to let go of tracees that live on.
@@ -91,7 +95,11 @@ enum Doing {
 #[derive(Debug)]
 struct Task {
     tgid: Pid,
+    /// Its name when it was last looked up.
+    comm: Comm,
     doing: Doing,
+    /// When it entered the call that it is in.
+    entered: Duration,
     /// Named by its parent's event, but not yet seen in its own first stop.
     expected: bool,
     /// The thread that waits in vfork for this one's exec or exit.
@@ -137,7 +145,7 @@ struct Held {
 #[derive(Debug)]
 enum HeldState {
     Stopped(Stopped, Cause),
-    Dead(End),
+    Dead(Ended),
 }
 
 /// A task that ended where it may have been creating a child whose event can't
@@ -147,14 +155,22 @@ enum HeldState {
 struct Limbo {
     tid: Tid,
     task: Task,
-    end: End,
+    end: Ended,
     since: Duration,
+}
+
+/// Whom an event is about.
+#[derive(Debug, Clone, Copy)]
+struct Who {
+    tid: Tid,
+    tgid: Pid,
+    comm: Comm,
 }
 
 /// What a child takes over from its parent.
 #[derive(Debug, Clone, Copy)]
 struct Parent {
-    tgid: Pid,
+    who: Who,
     ns_level: u8,
     ns_moved: bool,
     depth: u32,
@@ -162,9 +178,9 @@ struct Parent {
 }
 
 impl Parent {
-    fn of(task: &Task) -> Parent {
+    fn of(tid: Tid, task: &Task) -> Parent {
         Parent {
-            tgid: task.tgid,
+            who: task.who(tid),
             ns_level: task.ns_level,
             ns_moved: task.ns_moved,
             depth: task.depth,
@@ -182,23 +198,23 @@ pub struct Machine {
     limbo: Vec<Limbo>,
     /// Children named by creators that were killed before their call could be
     /// read: it will be, from the child.
-    named: HashMap<Tid, (Tid, Parent)>,
+    named: HashMap<Tid, Parent>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: HashSet<Tid>,
     /// Reports so far.
     reports: u64,
     draining: bool,
-    /// Whether the first event was told: a program that never comes to run has
-    /// no trace.
-    started: bool,
+    /// The first event, until it was told: a program that never comes to run
+    /// has no trace.
+    start: Option<Box<Start>>,
     /// Whether it was told that a tracee tries to trace others.
     tracing_told: bool,
     now: Duration,
 }
 
 impl Machine {
-    /// A machine that traces nothing yet.
-    pub fn new(settings: Settings) -> Machine {
+    /// A machine that traces nothing yet; `start` will be its first event.
+    pub fn new(settings: Settings, start: Start) -> Machine {
         Machine {
             settings,
             tasks: HashMap::new(),
@@ -208,7 +224,7 @@ impl Machine {
             strangers: HashSet::new(),
             reports: 0,
             draining: false,
-            started: false,
+            start: Some(Box::new(start)),
             tracing_told: false,
             now: Duration::ZERO,
         }
@@ -226,19 +242,16 @@ impl Machine {
     }
 
     /// Adds a thread that is there already and was seized, and tells of it.
-    pub fn attach(
-        &mut self,
-        now: Duration,
-        tid: Tid,
-        tgid: Pid,
-        attached: Attached,
-        ns_level: u8,
-        output: &mut Output,
-    ) {
+    pub fn attach(&mut self, now: Duration, seized: Seized, output: &mut Output) {
         self.now = now;
-        self.tasks.insert(tid, Task::new(tgid, ns_level));
-        let kind = EventKind::Attached(Box::new(attached));
-        self.tell(output, tid, tgid, kind);
+        let task = Task {
+            comm: seized.comm,
+            ..Task::new(seized.tgid, seized.ns_level)
+        };
+        let who = task.who(seized.tid);
+        self.tasks.insert(seized.tid, task);
+        let kind = EventKind::Attached(Box::new(seized.attached));
+        self.tell(output, who, kind);
     }
 
     /// Whether a thread is known.
@@ -289,23 +302,38 @@ impl Machine {
         }
     }
 
-    fn tell(&mut self, output: &mut Output, tid: Tid, tgid: Pid, kind: EventKind) {
-        if self.tasks.get(&tid).is_some_and(|task| task.silent) {
+    fn tell(&mut self, output: &mut Output, who: Who, kind: EventKind) {
+        if self.tasks.get(&who.tid).is_some_and(|task| task.silent) {
             return;
         }
-        if !std::mem::replace(&mut self.started, true) {
-            let start = Start {
-                stops: self.settings.stops,
-                follow: self.settings.follow,
-            };
-            self.tell(output, tid, tgid, EventKind::Start(start));
+        if let Some(start) = self.start.take() {
+            self.tell(output, who, EventKind::Start(start));
         }
         output.events.push_back(Event {
             at: self.now,
-            tid,
-            tgid,
+            tid: who.tid,
+            tgid: who.tgid,
+            comm: who.comm,
             kind,
         });
+    }
+
+    /// Looks up a thread's name, where names are wanted.
+    fn read_name<P: Probe>(&mut self, tid: Tid, probe: &mut P) {
+        if self.settings.names == Wanted::Yes
+            && let Some(task) = self.tasks.get_mut(&tid)
+            && !task.silent
+        {
+            task.comm = probe.comm(tid);
+        }
+    }
+
+    /// Tells that a thread's wait in vfork is over.
+    fn vfork_done(&mut self, parent: Tid, child: Tid, output: &mut Output) {
+        if let Some(task) = self.tasks.get(&parent) {
+            let who = task.who(parent);
+            self.tell(output, who, EventKind::VforkDone { child });
+        }
     }
 
     fn stopped<P: Probe>(
@@ -384,10 +412,20 @@ impl Machine {
 }
 
 impl Task {
+    fn who(&self, tid: Tid) -> Who {
+        Who {
+            tid,
+            tgid: self.tgid,
+            comm: self.comm,
+        }
+    }
+
     fn new(tgid: Pid, ns_level: u8) -> Task {
         Task {
             tgid,
+            comm: Comm::default(),
             doing: Doing::Nothing,
+            entered: Duration::ZERO,
             expected: false,
             vfork_parent: None,
             ns_level,

@@ -13,19 +13,21 @@ pub mod task;
 pub mod wait;
 
 use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 
-use crate::event::{End, Event, Follow, Stops};
+use crate::abi::Abi;
+use crate::event::{End, Ended, Follow, Start, Stops, Target, Wanted};
 use crate::ids::{Errno, Pid, Signal, Tid};
-use crate::source::Source;
+use crate::source::{Next, Source};
 use attach::Targets;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use spawn::{Launch, LaunchError, Launched};
-use sys::{Arrival, Inherited, Waited};
+use sys::{Arrival, Inherited, Report, Waited};
 use task::{Cause, Stopped};
 use wait::Status;
 
@@ -42,6 +44,10 @@ pub struct How {
     pub detach_on: DetachOn,
     /// The most bytes of a string, and elements of an array, that are read.
     pub string_limit: usize,
+    /// Whether all events carry the names of threads.
+    pub names: Wanted,
+    /// Whether the ends of processes tell what they used.
+    pub usage: Wanted,
 }
 
 /// A live trace.
@@ -63,10 +69,22 @@ pub struct Tracer {
     left_by: Option<Signal>,
     draining: bool,
     /// Reports that were fetched but not looked at yet.
-    ready: VecDeque<(Tid, i32)>,
+    ready: VecDeque<Report>,
+    /// Whether events were handed out since it was last said that none come.
+    told: bool,
     /// Failures of waitpid in a row.
     failures: u32,
     notices: Vec<String>,
+}
+
+/// What a step came to.
+enum Step {
+    /// Something was looked at.
+    Went,
+    /// Nothing happened for a moment.
+    Idle,
+    /// Nothing is left to trace.
+    Done,
 }
 
 /// Where the tracees come from.
@@ -131,7 +149,10 @@ impl Tracer {
             stops: program.launched.stops,
             ..how
         };
-        let mut tracer = Tracer::new(Origin::Launched(Box::new(program)), inherited, how);
+        let words = launch.command.iter().map(|word| word.as_bytes().to_vec());
+        let target = Target::Command(words.collect());
+        let origin = Origin::Launched(Box::new(program));
+        let mut tracer = Tracer::new(origin, target, inherited, how);
         tracer.machine.launch(tid);
         sys::admit_signals(&tracer.inherited);
         if let Origin::Launched(program) = &mut tracer.origin {
@@ -148,12 +169,13 @@ impl Tracer {
     /// Where none can be traced.
     pub fn attach(targets: Targets, how: How) -> Result<Tracer, LaunchError> {
         let inherited = sys::take_signals();
+        let target = Target::Processes(targets.pids.clone());
         let origin = Origin::Attached {
             targets,
             look_again: None,
             quiet_rounds: 0,
         };
-        let mut tracer = Tracer::new(origin, inherited, how);
+        let mut tracer = Tracer::new(origin, target, inherited, how);
         sys::admit_signals(&tracer.inherited);
         tracer.look_for_threads();
         if tracer.machine.is_empty() {
@@ -163,15 +185,27 @@ impl Tracer {
         Ok(tracer)
     }
 
-    fn new(origin: Origin, inherited: Inherited, how: How) -> Tracer {
+    fn new(origin: Origin, target: Target, inherited: Inherited, how: How) -> Tracer {
+        let settings = Settings {
+            stops: how.stops,
+            follow: how.follow,
+            max_depth: how.max_depth,
+            detach_on: how.detach_on,
+            string_limit: how.string_limit,
+            names: how.names,
+        };
+        let (wall, monotonic) = sys::clocks();
+        let start = Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            wall,
+            monotonic,
+            target,
+            abi: Abi::NATIVE,
+            stops: how.stops,
+            follow: how.follow,
+        };
         let mut tracer = Tracer {
-            machine: Machine::new(Settings {
-                stops: how.stops,
-                follow: how.follow,
-                max_depth: how.max_depth,
-                detach_on: how.detach_on,
-                string_limit: how.string_limit,
-            }),
+            machine: Machine::new(settings, start),
             output: Output::default(),
             live: Live::new(),
             origin,
@@ -185,6 +219,7 @@ impl Tracer {
             left_by: None,
             draining: false,
             ready: VecDeque::new(),
+            told: false,
             failures: 0,
             notices: Vec::new(),
         };
@@ -258,19 +293,19 @@ impl Tracer {
         Ok(())
     }
 
-    /// Waits for one report and lets the machine decide. `false`: nothing is
-    /// left to trace.
-    fn advance(&mut self) -> anyhow::Result<bool> {
+    /// Waits for one report and lets the machine decide.
+    fn advance(&mut self) -> anyhow::Result<Step> {
         // First what was fetched: leaving with a signal in hand would lose it.
-        if let Some((tid, status)) = self.ready.pop_front() {
-            self.report(tid, wait::decode(status));
-            return Ok(true);
+        if let Some(report) = self.ready.pop_front() {
+            self.report(report);
+            return Ok(Step::Went);
         }
         if self.finished() {
-            return Ok(self.conclude());
+            self.conclude();
+            return Ok(Step::Done);
         }
         if !self.output.events.is_empty() {
-            return Ok(true);
+            return Ok(Step::Went);
         }
         self.pass_signals_on();
         self.look_again_if_due();
@@ -279,7 +314,7 @@ impl Tracer {
             let now = self.start.elapsed();
             self.machine.overdue(now, &mut self.live, &mut self.output);
             if !self.output.events.is_empty() || !self.output.resume.is_empty() {
-                return Ok(true);
+                return Ok(Step::Went);
             }
         }
         let looking = matches!(
@@ -289,30 +324,35 @@ impl Tracer {
                 ..
             }
         );
-        let busy = held || looking || !self.to_pass_on.is_empty();
+        if self.told && !sys::can_wake() {
+            return Ok(Step::Idle);
+        }
+        let busy = held || looking || self.told || !self.to_pass_on.is_empty();
         sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
-        match sys::wait(false) {
-            Ok(Waited::Report(tid, status)) => {
+        match sys::wait(false, self.how.usage) {
+            Ok(Waited::Report(report)) => {
                 self.failures = 0;
-                self.ready.push_back((tid, status));
+                self.ready.push_back(report);
                 self.fetch_more();
-                Ok(true)
+                Ok(Step::Went)
             }
-            Ok(Waited::Nobody) => Ok(self.conclude()),
-            Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(true),
+            Ok(Waited::Nobody) => {
+                self.conclude();
+                Ok(Step::Done)
+            }
+            Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(Step::Idle),
             Err(_) if self.failures < FAILURES_MAX => {
                 self.failures += 1;
-                Ok(true)
+                Ok(Step::Went)
             }
             Err(errno) => Err(anyhow!("{errno}")).context("cannot wait for the traced program"),
         }
     }
 
-    /// Nobody is left: tells what was kept back. Whether there is anything.
-    fn conclude(&mut self) -> bool {
+    /// Nobody is left: tells what was kept back.
+    fn conclude(&mut self) {
         let now = self.start.elapsed();
         self.machine.conclude(now, &mut self.live, &mut self.output);
-        !self.output.events.is_empty()
     }
 
     /// Fetches what else is reported before any of it is looked at: waitpid
@@ -322,17 +362,19 @@ impl Tracer {
         if self.machine.len() < MANY {
             return;
         }
-        while let Ok(Waited::Report(tid, status)) = sys::wait(true) {
-            self.ready.push_back((tid, status));
+        while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
+            self.ready.push_back(report);
         }
         // New threads first, before their creators' ends.
         let machine = &self.machine;
         self.ready
             .make_contiguous()
-            .sort_by_key(|(tid, _)| machine.group_of(*tid).is_some());
+            .sort_by_key(|report| machine.group_of(report.tid).is_some());
     }
 
-    fn report(&mut self, tid: Tid, status: Status) {
+    fn report(&mut self, report: Report) {
+        let Report { tid, usage, .. } = report;
+        let status = wait::decode(report.status);
         let root = self.root() == Some(tid);
         if let Status::Stopped(Cause::Signal(signal)) = status
             && sys::is_passed_on(signal)
@@ -345,7 +387,7 @@ impl Tracer {
                 if root {
                     self.program_ended(end);
                 }
-                Input::End(tid, end)
+                Input::End(tid, Ended { end, usage })
             }
         };
         self.machine.step(
@@ -543,17 +585,11 @@ impl Tracer {
             .then(|| Instant::now() + Duration::from_millis(LOOK_AGAIN_MS as u64));
         let now = self.start.elapsed();
         for seized in round.seized {
-            self.machine.attach(
-                now,
-                seized.tid,
-                seized.tgid,
-                seized.attached,
-                seized.ns_level,
-                &mut self.output,
-            );
+            let tid = seized.tid;
+            self.machine.attach(now, seized, &mut self.output);
             if self.how.stops == Stops::Syscall {
                 // Gone already, or it will stop: no third way.
-                let _ = sys::interrupt(seized.tid);
+                let _ = sys::interrupt(tid);
             }
         }
         if first {
@@ -566,14 +602,19 @@ impl Tracer {
 }
 
 impl Source for Tracer {
-    fn next(&mut self) -> anyhow::Result<Option<Event>> {
+    fn next(&mut self) -> anyhow::Result<Next> {
         loop {
             if let Some(event) = self.output.events.pop_front() {
-                return Ok(Some(event));
+                self.told = true;
+                return Ok(Next::Event(event));
             }
             self.resume_all()?;
-            if !self.advance()? && self.output.events.is_empty() {
-                return Ok(None);
+            let step = self.advance()?;
+            match step {
+                _ if !self.output.events.is_empty() => {}
+                Step::Done => return Ok(Next::End),
+                Step::Idle if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Step::Idle | Step::Went => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::task::Stopped;
 use crate::abi::{Abi, Syscall};
-use crate::ids::{Pid, Tid};
+use crate::ids::{Comm, Pid, Tid};
 use crate::memory::Memory;
 
 /// The tracee is gone (ESRCH): killed while it was stopped. Its end will be
@@ -75,8 +75,8 @@ pub trait Probe {
     /// `/proc/TID/status`), as it never does inside a creating call.
     fn sleeps(&mut self, tid: Tid) -> bool;
 
-    /// The thread's name (`/proc/TID/comm`), any bytes; empty if it is gone.
-    fn comm(&mut self, tid: Tid) -> Vec<u8>;
+    /// The thread's name (`/proc/TID/comm`); empty if it is gone.
+    fn comm(&mut self, tid: Tid) -> Comm;
 
     /// The thread's group and that group's parent (`Tgid` and `PPid` in
     /// `/proc/TID/status`); `None` if it is gone.

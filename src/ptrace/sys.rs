@@ -8,8 +8,10 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::task::{Resume, Stopped};
+use crate::event::{Usage, Wanted};
 use crate::ids::{Errno, Signal, Tid};
 
 /// The error number of the last failed call.
@@ -259,22 +261,34 @@ fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     total
 }
 
+/// What a thread reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// The thread.
+    pub tid: Tid,
+    /// Its status word.
+    pub status: i32,
+    /// What its process used so far, if that was asked for.
+    pub usage: Option<Usage>,
+}
+
 /// What waiting for a report came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
-    /// A thread and its status word.
-    Report(Tid, i32),
+    /// A thread reports.
+    Report(Report),
     /// No report for now; only if that was not to be waited for.
     Nothing,
     /// There is neither child nor tracee left.
     Nobody,
 }
 
-/// Waits for any child or tracee; not if `at_once`.
+/// Waits for any child or tracee; not if `at_once`. With `usage` the kernel adds
+/// up what all threads of the reporting one's process used, at each report.
 ///
 /// # Errors
 /// EINTR when a signal handler ran.
-pub fn wait(at_once: bool) -> Result<Waited, Errno> {
+pub fn wait(at_once: bool, usage: Wanted) -> Result<Waited, Errno> {
     if cfg!(debug_assertions)
         && let Some(errno) = fault("wait")
     {
@@ -283,14 +297,55 @@ pub fn wait(at_once: bool) -> Result<Waited, Errno> {
     assert!(fault("panic").is_none(), "a fault that was asked for");
     let mut status = 0;
     let options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
-    // SAFETY: `status` is a live int.
-    let tid = unsafe { libc::waitpid(-1, &raw mut status, options) };
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    let used_at = match usage {
+        Wanted::Yes => &raw mut used,
+        Wanted::No => ptr::null_mut(),
+    };
+    // SAFETY: `status` is a live int, `used_at` null or that of a live rusage.
+    let tid = unsafe { libc::wait4(-1, &raw mut status, options, used_at) };
     match check(tid.into()) {
         Ok(0) => Ok(Waited::Nothing),
-        Ok(tid) => Ok(Waited::Report(Tid(tid as i32), status)),
+        Ok(tid) => Ok(Waited::Report(Report {
+            tid: Tid(tid as i32),
+            status,
+            usage: (usage == Wanted::Yes).then(|| usage_of(&used)),
+        })),
         Err(Errno(libc::ECHILD)) => Ok(Waited::Nobody),
         Err(errno) => Err(errno),
     }
+}
+
+fn usage_of(used: &libc::rusage) -> Usage {
+    let time = |t: libc::timeval| {
+        Duration::new(
+            t.tv_sec.unsigned_abs(),
+            t.tv_usec.unsigned_abs() as u32 * 1000,
+        )
+    };
+    Usage {
+        user: time(used.ru_utime),
+        system: time(used.ru_stime),
+        max_rss_kib: used.ru_maxrss.unsigned_abs(),
+    }
+}
+
+/// The clocks of the wall and CLOCK_MONOTONIC, at the same moment.
+pub fn clocks() -> (Duration, Duration) {
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    // SAFETY: a timespec of zeros is one; it is live during the call.
+    let monotonic = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            time.tv_nsec.unsigned_abs() as u32,
+        )
+    };
+    (wall, monotonic)
 }
 
 /// Waits for one child, here and now.
@@ -492,22 +547,6 @@ pub fn group_was_stopped_by(signal: Signal) -> bool {
 pub fn stop_self() {
     // SAFETY: a system call on numbers.
     unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
-}
-
-/// Makes [`wait`] return with EINTR once this time has passed.
-pub fn wake_after_ms(ms: i64) {
-    let timer = libc::itimerval {
-        it_interval: libc::timeval {
-            tv_sec: 0,
-            tv_usec: 0,
-        },
-        it_value: libc::timeval {
-            tv_sec: ms / 1000,
-            tv_usec: ms % 1000 * 1000,
-        },
-    };
-    // SAFETY: `timer` is live; the old value isn't asked for.
-    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
 }
 
 /// What forktrace found at its start and a traced program has to find too.

@@ -3,13 +3,44 @@
 
 pub mod escape;
 pub mod output;
+pub mod sinks;
 pub mod style;
 pub mod syntax;
 pub mod text;
 
 use std::io;
 
+use anyhow::{Context, anyhow};
+
+use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
+use output::Output;
+use text::{Format, TextView};
+
+/// Opens a view.
+///
+/// # Errors
+/// Where its destination can't be opened for writing.
+pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
+    let output = match &view.to {
+        Destination::Stderr => Output::stderr().context("cannot write to standard error")?,
+        Destination::Stdout => Output::stdout().context("cannot write to standard output")?,
+        Destination::File(path) => Output::file(path).map_err(|error| {
+            anyhow!(
+                "cannot write to {}: {}",
+                path.display(),
+                sinks::plain(&error)
+            )
+        })?,
+    };
+    let format = Format {
+        detail: look.detail,
+        palette: style::palette(look.color, output.is_terminal()),
+    };
+    Ok(match view.kind {
+        ViewKind::Text => Box::new(TextView::new(output, format)),
+    })
+}
 
 /// A view: takes events one by one.
 pub trait Sink {
@@ -18,4 +49,16 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written; nothing more will be then.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Nothing happened for a moment: writes what was collected.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    fn quiet(&mut self) -> io::Result<()>;
+
+    /// That was the last event: writes what is left to write.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    fn finish(&mut self) -> io::Result<()>;
 }

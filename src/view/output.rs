@@ -1,6 +1,8 @@
 //! Where lines go: standard error, standard output, or a file opened in place.
-//! Each line is written whole, with one write(2), so that a reader in a pipe
-//! sees it at once and lines of several writers don't mix.
+//! Lines are written whole. Where somebody waits for them (a terminal, a pipe) or
+//! the program writes to the same place, each is written at once, with one
+//! write(2); for a regular file of forktrace's own they are collected until
+//! nothing happens for a moment: a write costs a tenth of a creation.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +16,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 #[derive(Debug)]
 pub struct Output {
     file: File,
+    /// Lines to be written, where they are collected.
+    collected: Option<String>,
 }
+
+/// How much is collected at the most, in bytes.
+const COLLECTED_MAX: usize = 64 * 1024;
 
 impl Output {
     /// forktrace's own standard error.
@@ -38,6 +45,7 @@ impl Output {
     fn of(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<Output> {
         Ok(Output {
             file: File::from(fd.try_clone_to_owned()?),
+            collected: None,
         })
     }
 
@@ -52,7 +60,11 @@ impl Output {
             .create(true)
             .truncate(true)
             .open(path)?;
-        Ok(Output { file })
+        let collects = file.metadata()?.is_file();
+        Ok(Output {
+            file,
+            collected: collects.then(|| String::with_capacity(COLLECTED_MAX)),
+        })
     }
 
     /// Whether a person looks at it.
@@ -60,11 +72,36 @@ impl Output {
         self.file.is_terminal()
     }
 
-    /// Writes whole lines at once.
+    /// Writes whole lines, or collects them until [`flush`](Output::flush).
     ///
     /// # Errors
     /// As write(2).
     pub fn write_lines(&mut self, lines: &str) -> io::Result<()> {
+        let Some(collected) = &mut self.collected else {
+            return self.write(lines);
+        };
+        collected.push_str(lines);
+        match collected.len() {
+            COLLECTED_MAX.. => self.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what was collected.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Some(mut collected) = self.collected.take() else {
+            return Ok(());
+        };
+        let written = self.write(&collected);
+        collected.clear();
+        self.collected = Some(collected);
+        written
+    }
+
+    fn write(&mut self, lines: &str) -> io::Result<()> {
         let mut left = lines.as_bytes();
         while !left.is_empty() {
             match self.file.write(left) {
@@ -86,5 +123,12 @@ impl Output {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+impl Drop for Output {
+    /// Whatever ended the trace, what was seen is kept.
+    fn drop(&mut self) {
+        let _ = self.flush();
     }
 }

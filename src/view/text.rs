@@ -52,6 +52,14 @@ impl Sink for TextView {
         }
         self.output.write_lines(&self.lines)
     }
+
+    fn quiet(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
 }
 
 /// Where the meaning begins.
@@ -61,10 +69,10 @@ impl Format {
     /// Appends the lines of an event, each with its newline.
     pub fn event(self, out: &mut String, event: &Event) {
         match &event.kind {
-            EventKind::Start(start) => self.start(out, *start),
+            EventKind::Start(start) => self.start(out, start),
             EventKind::Create(create) => self.create(out, event.tid, event.tgid, create),
             EventKind::Exec(exec) => self.exec(out, event.tid, event.tgid, exec),
-            EventKind::End(end) => self.end(out, event.tid, *end),
+            EventKind::End(ended) => self.end(out, event.tid, ended.end),
             EventKind::Superseded { by } => {
                 self.tid(out, event.tid);
                 self.palette.paint(out, Part::Exit, |out| {
@@ -84,9 +92,11 @@ impl Format {
                 }
                 out.push('\n');
             }
-            EventKind::Attached(attached) => self.attached(out, event.tid, event.tgid, attached),
+            EventKind::Attached(attached) => self.attached(out, event, attached),
             // For whoever sent the signal, not for the trace.
             EventKind::MustStay(_) => {}
+            // The child's exec says it, too.
+            EventKind::VforkDone { .. } => {}
             EventKind::Tracing => {
                 let _ = writeln!(
                     out,
@@ -97,7 +107,7 @@ impl Format {
         }
     }
 
-    fn start(self, out: &mut String, start: Start) {
+    fn start(self, out: &mut String, start: &Start) {
         if start.stops == Stops::Event {
             self.palette.paint(out, Part::Meaning, |out| {
                 out.push_str(
@@ -109,11 +119,12 @@ impl Format {
         }
     }
 
-    fn attached(self, out: &mut String, tid: Tid, tgid: Pid, attached: &Attached) {
+    fn attached(self, out: &mut String, event: &Event, attached: &Attached) {
+        let (tid, tgid) = (event.tid, event.tgid);
         self.tid(out, tid);
         self.palette.paint(out, Part::Exit, |out| {
             out.push_str("+++ attached: ");
-            quote(out, &attached.comm);
+            quote(out, event.comm.as_bytes());
             let _ = match Pid::from(tid) == tgid {
                 true => write!(out, ", parent {}", attached.parent),
                 false => write!(out, ", thread of {tgid}"),
@@ -245,9 +256,9 @@ mod tests {
     use crate::abi::{Abi, Call, Syscall};
     use crate::clone::decode;
     use crate::config::When;
-    use crate::event::{Child, Follow};
+    use crate::event::{Child, Follow, Target};
     use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
-    use crate::ids::Signal;
+    use crate::ids::{Comm, Signal};
     use crate::memory::Regions;
     use crate::view::style::palette;
 
@@ -256,6 +267,7 @@ mod tests {
             at: Duration::ZERO,
             tid: Tid(tid),
             tgid: Pid(4280),
+            comm: Comm::new(b"a\"b"),
             kind,
         }
     }
@@ -267,7 +279,11 @@ mod tests {
             args,
         };
         let request = decode(syscall, &mut Regions::default(), 32).unwrap();
-        EventKind::Create(Box::new(Create { request, outcome }))
+        EventKind::Create(Box::new(Create {
+            request,
+            outcome,
+            latency: None,
+        }))
     }
 
     fn child(tid: i32, returned: i32, own: i32) -> Outcome {
@@ -306,6 +322,7 @@ mod tests {
             result: Some(Ok(())),
             continues_as: Some(Tid(4280)),
             releases: None,
+            latency: None,
         };
         let killed = End::Killed {
             signal: Signal(11),
@@ -314,10 +331,15 @@ mod tests {
         vec![
             event(
                 0,
-                EventKind::Start(Start {
+                EventKind::Start(Box::new(Start {
+                    version: "0.1.0".to_owned(),
+                    wall: Duration::ZERO,
+                    monotonic: Duration::ZERO,
+                    target: Target::Command(vec![b"a".to_vec()]),
+                    abi: Abi::NATIVE,
                     stops: Stops::Event,
                     follow: Follow::All,
-                }),
+                })),
             ),
             event(4280, create(fork, child(4281, 4281, 4281))),
             event(4280, create([0x20, 0, 0, 0, 0, 0], child(4282, 4282, 1))),
@@ -329,7 +351,6 @@ mod tests {
             event(
                 4291,
                 EventKind::Attached(Box::new(Attached {
-                    comm: b"a\"b".to_vec(),
                     parent: Pid(1),
                     own: 7,
                     orphan: false,
@@ -337,8 +358,8 @@ mod tests {
             ),
             event(4291, EventKind::Lost(Lost::Silenced)),
             event(4292, EventKind::Tracing),
-            event(4281, EventKind::End(End::Exited(3))),
-            event(4280, EventKind::End(killed)),
+            event(4281, EventKind::End(End::Exited(3).into())),
+            event(4280, EventKind::End(killed.into())),
         ]
     }
 

@@ -2,7 +2,9 @@
 //! makes known of the child. Which of the two stops comes first is open; if the
 //! parent's never comes see `orphans`.
 
-use super::{Doing, HeldState, Machine, Output, Parent, Task};
+use std::time::Duration;
+
+use super::{Doing, HeldState, Machine, Output, Parent, Task, Who};
 use crate::clone::{self, CloneFlags, Kind, Request};
 use crate::event::{Child, Follow, Followed, Outcome, Stops};
 use crate::ids::{Pid, Tid};
@@ -26,6 +28,7 @@ impl Machine {
             return;
         }
         let child = probe.event_message(&stopped).map(|m| Tid(m as i32));
+        self.read_name(tid, probe);
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
@@ -36,14 +39,18 @@ impl Machine {
             return;
         };
         task.last_report = self.reports;
-        let request = match std::mem::replace(&mut task.doing, Doing::Nothing) {
-            Doing::Creating(request) => Some(*request),
-            _ => probe.creating_call(&stopped).ok().and_then(|syscall| {
-                let mut memory = probe.memory(&stopped);
-                clone::decode(syscall, &mut memory, limit)
-            }),
+        let parent = Parent::of(tid, task);
+        let entered = task.entered;
+        let (request, latency) = match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Creating(request) => (Some(*request), Some(self.now.saturating_sub(entered))),
+            _ => {
+                let request = probe.creating_call(&stopped).ok().and_then(|syscall| {
+                    let mut memory = probe.memory(&stopped);
+                    clone::decode(syscall, &mut memory, limit)
+                });
+                (request, None)
+            }
         };
-        let parent = Parent::of(task);
         let changed_flags = task.changed_flags;
         self.restore_flags(&stopped, probe);
         let told = self
@@ -51,7 +58,7 @@ impl Machine {
             .get_mut(&child)
             .is_some_and(|task| std::mem::take(&mut task.adopted));
         if request.is_none() && !told {
-            self.named.insert(child, (tid, parent));
+            self.named.insert(child, parent);
             self.take_named(child, probe, output);
         }
         if let Some(request) = request.filter(|_| !told) {
@@ -66,8 +73,9 @@ impl Machine {
                 request,
                 parent_tid,
                 pidfd,
+                latency,
             };
-            self.born(tid, parent, birth, probe, output);
+            self.born(parent, birth, probe, output);
             // The child's registers are a copy of its parent's.
             if let Some(task) = self.tasks.get_mut(&child) {
                 task.changed_flags = changed_flags;
@@ -80,7 +88,6 @@ impl Machine {
     /// Tells a creation and adds the child as expected.
     pub(super) fn born<P: Probe>(
         &mut self,
-        tid: Tid,
         parent: Parent,
         birth: Birth,
         probe: &mut P,
@@ -91,6 +98,7 @@ impl Machine {
             request,
             parent_tid,
             pidfd,
+            latency,
         } = birth;
         let flags = request.flags();
         if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == child) {
@@ -99,7 +107,7 @@ impl Machine {
             self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
         }
         let Parent {
-            tgid,
+            who: Who { tid, tgid, comm },
             ns_level: level,
             ns_moved: moved,
             ..
@@ -144,7 +152,7 @@ impl Machine {
             pidfd,
         });
         if !parent.silent {
-            self.tell_create(output, tid, tgid, request, outcome);
+            self.tell_create(output, parent.who, request, outcome, latency);
         }
         let child_tgid = match kind {
             Kind::Thread => tgid,
@@ -158,6 +166,7 @@ impl Machine {
         self.tasks.insert(
             child,
             Task {
+                comm,
                 expected: true,
                 last_report: self.reports,
                 pid_ns,
@@ -190,24 +199,29 @@ impl Machine {
         &mut self,
         tid: Tid,
         returned: i32,
-        level: u8,
         request: Request,
+        latency: Duration,
         probe: &mut P,
         output: &mut Output,
     ) {
+        let Some(parent) = self.tasks.get(&tid).map(|task| Parent::of(tid, task)) else {
+            return;
+        };
+        let level = parent.ns_level;
         let flags = request.flags();
         if !flags.has(CloneFlags::UNTRACED) {
             // Nothing was created: a filter of the program's own answered.
-            let tgid = self.tasks.get(&tid).map_or(Pid::from(tid), |t| t.tgid);
-            self.tell_create(output, tid, tgid, request, Outcome::Skipped(returned));
+            let outcome = Outcome::Skipped(returned);
+            self.tell_create(output, parent.who, request, outcome, Some(latency));
             return;
         }
         let child = Tid(returned);
         if level == 0 && request.flags().has(CloneFlags::PTRACE) {
-            let Some(parent) = self.tasks.get(&tid).map(Parent::of) else {
-                return;
+            let birth = Birth {
+                latency: Some(latency),
+                ..Birth::of(child, request)
             };
-            self.born(tid, parent, Birth::of(child, request), probe, output);
+            self.born(parent, birth, probe, output);
             self.join(child, probe, output);
             return;
         }
@@ -222,8 +236,7 @@ impl Machine {
             parent_tid: None,
             pidfd: None,
         });
-        let tgid = self.tasks.get(&tid).map_or(Pid::from(tid), |t| t.tgid);
-        self.tell_create(output, tid, tgid, request, outcome);
+        self.tell_create(output, parent.who, request, outcome, Some(latency));
     }
 
     /// Takes up a child that was held until its creation was told.
@@ -267,6 +280,7 @@ pub(super) struct Birth {
     request: Request,
     parent_tid: Option<i32>,
     pidfd: Option<i32>,
+    latency: Option<Duration>,
 }
 
 impl Birth {
@@ -276,6 +290,7 @@ impl Birth {
             request,
             parent_tid: None,
             pidfd: None,
+            latency: None,
         }
     }
 }

@@ -19,14 +19,15 @@ impl Machine {
         else {
             return;
         };
+        task.entered = self.now;
         task.doing = match syscall.call() {
             None => Doing::Nothing,
             Some(Call::Ptrace) => {
-                let tgid = task.tgid;
+                let who = task.who(stopped.tid());
                 if ptrace_takes_a_tracee(syscall.args[0])
                     && !std::mem::replace(&mut self.tracing_told, true)
                 {
-                    self.tell(output, stopped.tid(), tgid, EventKind::Tracing);
+                    self.tell(output, who, EventKind::Tracing);
                 }
                 return;
             }
@@ -76,15 +77,25 @@ impl Machine {
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
-        let (tgid, launching, level) = (task.tgid, task.launching, task.ns_level);
+        let launching = task.launching;
+        let latency = self.now.saturating_sub(task.entered);
         let error = (value < 0).then(|| Errno(value.unsigned_abs() as i32));
-        match std::mem::replace(&mut task.doing, Doing::Nothing) {
+        let doing = std::mem::replace(&mut task.doing, Doing::Nothing);
+        if matches!(doing, Doing::Nothing) {
+            return;
+        }
+        self.read_name(tid, probe);
+        let Some(who) = self.tasks.get(&tid).map(|task| task.who(tid)) else {
+            return;
+        };
+        match doing {
             Doing::Nothing => {}
             Doing::Creating(request) => match error {
                 Some(errno) => {
-                    self.tell_create(output, tid, tgid, *request, Outcome::Failed(errno));
+                    let outcome = Outcome::Failed(errno);
+                    self.tell_create(output, who, *request, outcome, Some(latency));
                 }
-                None => self.born_unseen(tid, value as i32, level, *request, probe, output),
+                None => self.born_unseen(tid, value as i32, *request, latency, probe, output),
             },
             Doing::Executing(call) => {
                 // Success raises an event; an exit without one is a failure
@@ -95,8 +106,9 @@ impl Machine {
                         result: Some(error.map_or(Ok(()), Err)),
                         continues_as: None,
                         releases: None,
+                        latency: Some(latency),
                     };
-                    self.tell(output, tid, tgid, EventKind::Exec(Box::new(exec)));
+                    self.tell(output, who, EventKind::Exec(Box::new(exec)));
                 }
             }
         }
@@ -105,17 +117,17 @@ impl Machine {
     pub(super) fn tell_create(
         &mut self,
         output: &mut Output,
-        tid: Tid,
-        tgid: Pid,
+        who: Who,
         request: Request,
         outcome: Outcome,
+        latency: Option<Duration>,
     ) {
-        self.tell(
-            output,
-            tid,
-            tgid,
-            EventKind::Create(Box::new(Create { request, outcome })),
-        );
+        let create = Create {
+            request,
+            outcome,
+            latency,
+        };
+        self.tell(output, who, EventKind::Create(Box::new(create)));
     }
 
     /// A new program is in place.
@@ -140,41 +152,50 @@ impl Machine {
         if let Some(mut caller) = caller {
             // Not there if it had ended before it could be attached to.
             if let Some(leader) = self.tasks.remove(&tid) {
-                let (tgid, silent) = (leader.tgid, leader.silent);
+                let (who, silent) = (leader.who(tid), leader.silent);
                 caller.vfork_parent = leader.vfork_parent;
                 self.suspect_ended(tid, leader.last_report);
                 self.settle(tid, leader, probe, output);
                 if !silent {
                     let kind = EventKind::Superseded { by: former };
-                    self.tell(output, tid, tgid, kind);
+                    self.tell(output, who, kind);
                 }
             }
             self.tasks.insert(tid, caller);
         }
+        self.read_name(tid, probe);
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
         task.last_report = self.reports;
         let first = std::mem::replace(&mut task.launching, false);
         let releases = task.vfork_parent.take();
-        let tgid = task.tgid;
-        let call = match std::mem::replace(&mut task.doing, Doing::Nothing) {
-            Doing::Executing(call) => Some(*call),
-            _ => probe.new_image(&stopped).ok().map(|(sp, abi)| {
-                let mut memory = probe.memory(&stopped);
-                exec::decode_image(sp, abi, &mut memory, limit)
-            }),
+        let who = task.who(former);
+        let entered = task.entered;
+        let (call, latency) = match std::mem::replace(&mut task.doing, Doing::Nothing) {
+            Doing::Executing(call) => (Some(*call), Some(self.now.saturating_sub(entered))),
+            _ => {
+                let call = probe.new_image(&stopped).ok().map(|(sp, abi)| {
+                    let mut memory = probe.memory(&stopped);
+                    exec::decode_image(sp, abi, &mut memory, limit)
+                });
+                (call, None)
+            }
         };
+        if let Some(parent) = releases {
+            self.vfork_done(parent, tid, output);
+        }
         if let Some(call) = call {
             let exec = Exec {
                 call,
                 result: Some(Ok(())),
                 continues_as: (former != tid).then_some(tid),
                 releases,
+                latency,
             };
             let silent = self.tasks.get(&tid).is_some_and(|task| task.silent);
             if !silent {
-                self.tell(output, former, tgid, EventKind::Exec(Box::new(exec)));
+                self.tell(output, who, EventKind::Exec(Box::new(exec)));
             }
         }
         if self.settings.detach_on == DetachOn::Exec && !first {

@@ -22,7 +22,7 @@ impl Machine {
     pub(super) fn ended<P: Probe>(
         &mut self,
         tid: Tid,
-        end: End,
+        end: Ended,
         probe: &mut P,
         output: &mut Output,
     ) {
@@ -33,7 +33,7 @@ impl Machine {
         let told = !task.launching && !task.silent && !self.draining;
         let may_leave_a_child = match self.settings.stops {
             _ if self.settings.follow == Follow::None => false,
-            Stops::Event => matches!(end, End::Killed { .. }),
+            Stops::Event => matches!(end.end, End::Killed { .. }),
             _ => matches!(task.doing, Doing::Creating(_)),
         };
         self.suspect_ended(tid, task.last_report);
@@ -54,14 +54,19 @@ impl Machine {
         &mut self,
         tid: Tid,
         task: Task,
-        end: End,
+        end: Ended,
         probe: &mut P,
         output: &mut Output,
     ) {
-        let (tgid, told) = (task.tgid, !task.launching && !task.silent);
+        let told = !task.launching && !task.silent;
+        let (who, waiting) = (task.who(tid), task.vfork_parent);
         self.settle(tid, task, probe, output);
+        if let Some(parent) = waiting {
+            self.vfork_done(parent, tid, output);
+        }
         if told {
-            self.tell(output, tid, tgid, EventKind::End(end));
+            let usage = end.usage.filter(|_| Pid::from(tid) == who.tgid);
+            self.tell(output, who, EventKind::End(Ended { usage, ..end }));
         }
     }
 
@@ -74,13 +79,12 @@ impl Machine {
         probe: &mut P,
         output: &mut Output,
     ) {
-        let tgid = task.tgid;
         let silent = task.silent || task.launching;
         let mut child = self.child_left_by(tid);
-        let parent = Parent::of(&task);
+        let parent = Parent::of(tid, &task);
         match task.doing {
             Doing::Creating(request) if child.is_none() && !silent => {
-                self.tell_create(output, tid, tgid, *request, Outcome::Unknown);
+                self.tell_create(output, parent.who, *request, Outcome::Unknown, None);
             }
             Doing::Executing(call) if !silent => {
                 let exec = Exec {
@@ -88,13 +92,14 @@ impl Machine {
                     result: None,
                     continues_as: None,
                     releases: None,
+                    latency: None,
                 };
-                self.tell(output, tid, tgid, EventKind::Exec(Box::new(exec)));
+                self.tell(output, parent.who, EventKind::Exec(Box::new(exec)));
             }
             _ => {}
         }
         if let Some(child) = child.take() {
-            self.adopt(tid, parent, child, probe, output);
+            self.adopt(parent, child, probe, output);
         }
     }
 
@@ -102,12 +107,13 @@ impl Machine {
     /// as nothing more is told of it.
     pub(super) fn release(&mut self, stopped: Stopped, cause: Cause, output: &mut Output) {
         let tid = stopped.tid();
-        let tgid = self.tasks.get(&tid).map_or(Pid::from(tid), |t| t.tgid);
         if self.settings.stops == Stops::Seccomp {
-            self.silence(tid, tgid, output);
+            self.silence(tid, output);
             self.go_on(stopped, cause, output);
         } else {
-            self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
+            if let Some(who) = self.tasks.get(&tid).map(|task| task.who(tid)) {
+                self.tell(output, who, EventKind::Lost(Lost::Detached));
+            }
             self.tasks.remove(&tid);
             output
                 .resume
@@ -115,8 +121,10 @@ impl Machine {
         }
     }
 
-    pub(super) fn silence(&mut self, tid: Tid, tgid: Pid, output: &mut Output) {
-        self.tell(output, tid, tgid, EventKind::Lost(Lost::Silenced));
+    pub(super) fn silence(&mut self, tid: Tid, output: &mut Output) {
+        if let Some(who) = self.tasks.get(&tid).map(|task| task.who(tid)) {
+            self.tell(output, who, EventKind::Lost(Lost::Silenced));
+        }
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.silent = true;
         }
@@ -125,34 +133,39 @@ impl Machine {
     /// Tells nothing more of any thread left, though all are traced on.
     pub fn silence_all(&mut self, now: Duration, output: &mut Output) {
         self.now = now;
-        let mut left: Vec<(Tid, Pid)> = self.tasks.iter().map(|(t, k)| (*t, k.tgid)).collect();
+        let mut left: Vec<Tid> = self.tasks.keys().copied().collect();
         left.sort_unstable();
-        for (tid, tgid) in left {
-            self.silence(tid, tgid, output);
+        for tid in left {
+            self.silence(tid, output);
         }
     }
 
     /// Tells that forktrace was asked to leave and can't.
     pub fn must_stay(&mut self, now: Duration, signal: Signal, output: &mut Output) {
         self.now = now;
-        self.tell(output, Tid(0), Pid(0), EventKind::MustStay(signal));
+        let nobody = Who {
+            tid: Tid(0),
+            tgid: Pid(0),
+            comm: Comm::default(),
+        };
+        self.tell(output, nobody, EventKind::MustStay(signal));
     }
 
     /// Forgets everything, telling that the threads left are not followed any
     /// more.
     pub fn let_go(&mut self, now: Duration, output: &mut Output) {
         self.now = now;
-        let mut left: Vec<(Tid, Pid)> = self
+        let mut left: Vec<Who> = self
             .tasks
             .drain()
             .filter(|(_, task)| !task.silent && !task.unwanted)
-            .map(|(tid, task)| (tid, task.tgid))
+            .map(|(tid, task)| task.who(tid))
             .collect();
-        left.sort_unstable();
+        left.sort_unstable_by_key(|who| who.tid);
         self.held.clear();
         self.limbo.clear();
-        for (tid, tgid) in left {
-            self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
+        for who in left {
+            self.tell(output, who, EventKind::Lost(Lost::Detached));
         }
     }
 }

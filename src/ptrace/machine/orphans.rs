@@ -18,7 +18,7 @@ use super::birth::Birth;
 use super::{Doing, Held, HeldState, Machine, Output, Parent, Task};
 use crate::abi::{Call, Syscall};
 use crate::clone::{self, CloneFlags};
-use crate::event::{Attached, End, EventKind, Follow, Stops};
+use crate::event::{Attached, Ended, EventKind, Follow, Stops};
 use crate::ids::{Pid, Tid};
 use crate::ptrace::probe::Probe;
 use crate::ptrace::task::{Cause, Resume, Stopped};
@@ -55,9 +55,9 @@ impl Machine {
     /// Tells the creation of a held child that is named already.
     pub(super) fn take_named<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
         if self.held.contains_key(&child)
-            && let Some((tid, parent)) = self.named.remove(&child)
+            && let Some(parent) = self.named.remove(&child)
         {
-            self.adopt(tid, parent, child, probe, output);
+            self.adopt(parent, child, probe, output);
             if let Some(task) = self.tasks.get_mut(&child) {
                 task.adopted = false;
             }
@@ -132,8 +132,8 @@ impl Machine {
         }
         if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == lost) {
             let limbo = self.limbo.remove(index);
-            let parent = Parent::of(&limbo.task);
-            self.adopt(limbo.tid, parent, child, probe, output);
+            let parent = Parent::of(limbo.tid, &limbo.task);
+            self.adopt(parent, child, probe, output);
             let task = Task {
                 doing: Doing::Nothing,
                 ..limbo.task
@@ -162,7 +162,7 @@ impl Machine {
     }
 
     /// Keeps the end of a thread that was not named yet.
-    pub(super) fn hold_dead(&mut self, tid: Tid, end: End) {
+    pub(super) fn hold_dead(&mut self, tid: Tid, end: Ended) {
         // A child of forktrace itself, by CLONE_PARENT, that nobody traces.
         if self.strangers.remove(&tid) {
             return;
@@ -186,7 +186,7 @@ impl Machine {
     /// Tells of threads that died unnamed, as their creators did: those that
     /// ended before `until`, and only if nobody is in a creating call.
     fn tell_dead<P: Probe>(&mut self, until: Duration, probe: &mut P, output: &mut Output) {
-        let mut dead: Vec<(Tid, End)> = Vec::new();
+        let mut dead: Vec<(Tid, Ended)> = Vec::new();
         for (tid, held) in &self.held {
             let HeldState::Dead(end) = held.state else {
                 continue;
@@ -275,11 +275,11 @@ impl Machine {
                 .creating_call(stopped)
                 .is_ok_and(|call| is_handed_over(&call));
             let silent_parent = match held.suspects[..] {
-                [tid] if handed_over => self.tasks.get(&tid).map(|task| (tid, Parent::of(task))),
+                [tid] if handed_over => self.tasks.get(&tid).map(|task| Parent::of(tid, task)),
                 _ => None,
             };
             match silent_parent {
-                Some((tid, parent)) => self.adopt(tid, parent, child, probe, output),
+                Some(parent) => self.adopt(parent, child, probe, output),
                 None => self.found(child, probe, output),
             }
         }
@@ -301,7 +301,6 @@ impl Machine {
     /// not, and lets the child run.
     pub(super) fn adopt<P: Probe>(
         &mut self,
-        tid: Tid,
         parent: Parent,
         child: Tid,
         probe: &mut P,
@@ -322,7 +321,7 @@ impl Machine {
         self.held.insert(child, held);
         match request {
             Some(request) => {
-                self.born(tid, parent, Birth::of(child, request), probe, output);
+                self.born(parent, Birth::of(child, request), probe, output);
                 if let Some(task) = self.tasks.get_mut(&child) {
                     task.adopted = true;
                 }
@@ -336,21 +335,20 @@ impl Machine {
     pub(super) fn found<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
         let (tgid, parent) = probe.family(child).unwrap_or((Pid::from(child), Pid(0)));
         let attached = Attached {
-            comm: probe.comm(child),
             parent,
             own: child.0,
             orphan: true,
         };
-        self.tasks.insert(
-            child,
-            Task {
-                adopted: true,
-                last_report: self.reports,
-                ..Task::new(tgid, 0)
-            },
-        );
+        let task = Task {
+            comm: probe.comm(child),
+            adopted: true,
+            last_report: self.reports,
+            ..Task::new(tgid, 0)
+        };
+        let who = task.who(child);
+        self.tasks.insert(child, task);
         let kind = EventKind::Attached(Box::new(attached));
-        self.tell(output, child, tgid, kind);
+        self.tell(output, who, kind);
         self.join(child, probe, output);
     }
 }

@@ -1,0 +1,106 @@
+//! Several views of one trace. Each may fail alone, and that harms neither the
+//! others nor what is traced.
+
+use std::io;
+
+use super::Sink;
+use crate::config::Destination;
+use crate::event::Event;
+use crate::ids::Errno;
+
+/// What became of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// Written whole.
+    Complete,
+    /// A reader of it went away; said by the exit status only.
+    ReaderGone,
+    /// It could not be written; said on standard error at the time.
+    Unwritable,
+}
+
+/// The views that can still be written.
+pub struct Sinks {
+    open: Vec<(Destination, Box<dyn Sink>)>,
+    trace: Trace,
+}
+
+impl Sinks {
+    /// All of them, opened; those that are `closed` are lost at once.
+    pub fn new(
+        views: Vec<(Destination, Box<dyn Sink>)>,
+        closed: fn(&Destination) -> bool,
+        say: &mut dyn FnMut(&str),
+    ) -> Sinks {
+        let mut sinks = Sinks {
+            open: views,
+            trace: Trace::Complete,
+        };
+        sinks.each(say, |to, _| match closed(to) {
+            true => Err(io::Error::from_raw_os_error(Errno::EBADF.0)),
+            false => Ok(()),
+        });
+        sinks
+    }
+
+    /// Whether anybody still looks.
+    pub fn any(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// What became of the trace so far: the worst that befell a view.
+    pub fn trace(&self) -> Trace {
+        self.trace
+    }
+
+    /// Shows an event to all.
+    pub fn event(&mut self, event: &Event, say: &mut dyn FnMut(&str)) {
+        self.each(say, |_, sink| sink.event(event));
+    }
+
+    /// Has all write what they collected.
+    pub fn quiet(&mut self, say: &mut dyn FnMut(&str)) {
+        self.each(say, |_, sink| sink.quiet());
+    }
+
+    /// Has all write what is left to write.
+    pub fn finish(&mut self, say: &mut dyn FnMut(&str)) {
+        self.each(say, |_, sink| sink.finish());
+    }
+
+    fn each(
+        &mut self,
+        say: &mut dyn FnMut(&str),
+        mut act: impl FnMut(&Destination, &mut dyn Sink) -> io::Result<()>,
+    ) {
+        let trace = &mut self.trace;
+        self.open
+            .retain_mut(|(to, sink)| match act(to, sink.as_mut()) {
+                Ok(()) => true,
+                Err(error) => {
+                    *trace = (*trace).max(lost(to, &error, say));
+                    false
+                }
+            });
+    }
+}
+
+/// A view can't be written any more. The program runs on all the same.
+fn lost(to: &Destination, error: &io::Error, say: &mut dyn FnMut(&str)) -> Trace {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Trace::ReaderGone;
+    }
+    say(&format!(
+        "cannot write to {to}: {}; the trace ends here, the program runs on",
+        plain(error)
+    ));
+    Trace::Unwritable
+}
+
+/// An error's text without the number that Rust adds.
+pub fn plain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno(number).text(),
+        None => error.to_string(),
+    }
+}
