@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 
 use super::machine::creating_abi;
 use super::probe::{Gone, Phase, Probe};
@@ -142,9 +141,8 @@ impl Probe for Live {
         }
     }
 
-    fn pid_ns(&mut self, tid: Tid) -> Option<u64> {
-        let path = self.proc.then(|| format!("/proc/{tid}/ns/pid"))?;
-        Some(std::fs::metadata(path).ok()?.ino())
+    fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone> {
+        sys::stop_sender(task.tid()).map(Tid).map_err(|_| Gone)
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {

@@ -31,7 +31,7 @@ use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{self, CloneFlags, Request, Spec};
 use crate::event::{
-    Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
+    Child, Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
@@ -48,10 +48,51 @@ pub enum Input {
 /// What follows from it: events in order, and how stopped tracees go on.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// To be told before any of `resume` is carried out.
+    /// To be told before any of `resume` is carried out, but for those that
+    /// wait for a child in `unsure`, and what comes after them.
     pub events: VecDeque<Event>,
+    /// Children whose creation is among the events, but not yet their number
+    /// in their own pid namespace: their first stop, which is due, tells it.
+    unsure: Vec<Tid>,
     /// To be carried out, in order.
     pub resume: Vec<(Stopped, Resume)>,
+}
+
+impl Output {
+    /// Takes the next event that can be told.
+    pub fn pop(&mut self) -> Option<Event> {
+        self.is_ready().then(|| self.events.pop_front()).flatten()
+    }
+
+    /// Whether an event can be told.
+    pub fn is_ready(&self) -> bool {
+        let Some(event) = self.events.front() else {
+            return false;
+        };
+        match &event.kind {
+            _ if self.unsure.is_empty() => true,
+            EventKind::Create(create) => create
+                .child()
+                .and_then(|child| child.tid)
+                .is_none_or(|tid| !self.unsure.contains(&tid)),
+            _ => true,
+        }
+    }
+
+    /// The creation of a child that is not sure yet.
+    fn unsure_child(&mut self, tid: Tid) -> Option<&mut Child> {
+        let index = self.unsure.iter().position(|unsure| *unsure == tid)?;
+        self.unsure.swap_remove(index);
+        self.events.iter_mut().rev().find_map(|event| {
+            let EventKind::Create(create) = &mut event.kind else {
+                return None;
+            };
+            match &mut create.outcome {
+                Outcome::Created(child) if child.tid == Some(tid) => Some(child),
+                _ => None,
+            }
+        })
+    }
 }
 
 /// How to trace.
@@ -106,8 +147,6 @@ struct Task {
     vfork_parent: Option<Tid>,
     /// How many pid namespaces below the tracer's its own is.
     ns_level: u8,
-    /// Its pid namespace, once that was asked for.
-    pid_ns: Option<u64>,
     /// Whether it called unshare or setns, so that its children may be born
     /// in another pid namespace than its own.
     ns_moved: bool,
@@ -364,6 +403,7 @@ impl Machine {
         }
         if std::mem::take(&mut task.expected) {
             self.restore_flags(&stopped, probe);
+            self.make_sure(&stopped, probe, output);
             self.first_stop(stopped, cause, output);
             return;
         }
@@ -429,7 +469,6 @@ impl Task {
             expected: false,
             vfork_parent: None,
             ns_level,
-            pid_ns: None,
             ns_moved: false,
             launching: false,
             last_report: 0,

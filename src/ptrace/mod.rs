@@ -304,7 +304,7 @@ impl Tracer {
             self.conclude();
             return Ok(Step::Done);
         }
-        if !self.output.events.is_empty() {
+        if self.output.is_ready() {
             return Ok(Step::Went);
         }
         self.pass_signals_on();
@@ -313,7 +313,7 @@ impl Tracer {
         if held {
             let now = self.start.elapsed();
             self.machine.overdue(now, &mut self.live, &mut self.output);
-            if !self.output.events.is_empty() || !self.output.resume.is_empty() {
+            if self.output.is_ready() || !self.output.resume.is_empty() {
                 return Ok(Step::Went);
             }
         }
@@ -604,14 +604,14 @@ impl Tracer {
 impl Source for Tracer {
     fn next(&mut self) -> anyhow::Result<Next> {
         loop {
-            if let Some(event) = self.output.events.pop_front() {
+            if let Some(event) = self.output.pop() {
                 self.told = true;
                 return Ok(Next::Event(event));
             }
             self.resume_all()?;
             let step = self.advance()?;
             match step {
-                _ if !self.output.events.is_empty() => {}
+                _ if self.output.is_ready() => {}
                 Step::Done => return Ok(Next::End),
                 Step::Idle if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
                 Step::Idle | Step::Went => {}

@@ -66,10 +66,14 @@ pub trait Probe {
     /// own (`NSpid` in `/proc/TID/status`); `None` if it is gone.
     fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>>;
 
-    /// The identity of the thread's pid namespace (the inode of
-    /// `/proc/TID/ns/pid`); `None` if it is gone or hidden. Cheaper than
-    /// [`ns_tids`](Probe::ns_tids).
-    fn pid_ns(&mut self, tid: Tid) -> Option<u64>;
+    /// At a thread's first stop (PTRACE_EVENT_STOP): its tid in its own pid
+    /// namespace, which the kernel puts into the stop's siginfo
+    /// (`ptrace_do_notify`, kernel/signal.c). Cheaper than
+    /// [`ns_tids`](Probe::ns_tids) by far.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone>;
 
     /// Whether the thread sleeps until something happens (state S in
     /// `/proc/TID/status`), as it never does inside a creating call.

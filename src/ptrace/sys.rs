@@ -154,6 +154,19 @@ pub fn signal_sender(tid: Tid) -> Result<Option<i32>, Errno> {
     Ok((info.si_code <= 0).then(|| unsafe { info.si_pid() }))
 }
 
+/// The number in the siginfo of a ptrace stop that is no signal
+/// (`PTRACE_GETSIGINFO`): the stopped thread's own, in its own pid namespace.
+///
+/// # Errors
+/// ESRCH if the tracee was killed in its stop.
+pub fn stop_sender(tid: Tid) -> Result<i32, Errno> {
+    // SAFETY: all zeros are a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    ptrace(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize)?;
+    // SAFETY: a ptrace stop's siginfo has a sender.
+    Ok(unsafe { info.si_pid() })
+}
+
 /// Changes the general registers (`PTRACE_SETREGS`).
 ///
 /// # Errors

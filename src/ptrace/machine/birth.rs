@@ -124,15 +124,8 @@ impl Machine {
             Follow::All => !deep,
         };
         // Looking into /proc costs as much as a stop: only where the child's
-        // number may differ from one namespace to another. Without stops at
-        // unshare and setns any process may be the first of a new one: there
-        // its namespace is compared with its parent's, which costs less.
-        let elsewhere = level > 0
-            || moved
-            || flags.has(CloneFlags::NEWPID)
-            || (self.settings.stops == Stops::Event
-                && kind != Kind::Thread
-                && self.changes_pid_ns(tid, child, probe));
+        // number may differ from one namespace to another.
+        let elsewhere = level > 0 || moved || flags.has(CloneFlags::NEWPID);
         let tids = if elsewhere {
             probe.ns_tids(child).unwrap_or_default()
         } else {
@@ -153,23 +146,23 @@ impl Machine {
         });
         if !parent.silent {
             self.tell_create(output, parent.who, request, outcome, latency);
+            // Without stops at unshare and setns any process may be the first
+            // of a new namespace.
+            if self.settings.stops == Stops::Event && kind != Kind::Thread && !elsewhere {
+                output.unsure.push(child);
+            }
         }
         let child_tgid = match kind {
             Kind::Thread => tgid,
             _ => Pid::from(child),
         };
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
-        let pid_ns = match elsewhere {
-            true => None,
-            false => self.tasks.get(&tid).and_then(|task| task.pid_ns),
-        };
         self.tasks.insert(
             child,
             Task {
                 comm,
                 expected: true,
                 last_report: self.reports,
-                pid_ns,
                 vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
                 depth,
@@ -181,16 +174,34 @@ impl Machine {
         );
     }
 
-    /// Whether a child's pid namespace is another than its parent's.
-    fn changes_pid_ns<P: Probe>(&mut self, parent: Tid, child: Tid, probe: &mut P) -> bool {
-        let Some(task) = self.tasks.get_mut(&parent) else {
-            return true;
-        };
-        if task.pid_ns.is_none() {
-            task.pid_ns = probe.pid_ns(parent);
+    /// A child is in its first stop, where it can be asked for its number in
+    /// its own pid namespace: far cheaper than looking into /proc.
+    pub(super) fn make_sure<P: Probe>(
+        &mut self,
+        stopped: &Stopped,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let tid = stopped.tid();
+        if output.unsure.is_empty() {
+            return;
         }
-        let childs = probe.pid_ns(child);
-        childs.is_none() || childs != task.pid_ns
+        let Some(child) = output.unsure_child(tid) else {
+            return;
+        };
+        if probe.own_tid(stopped).is_ok_and(|own| own == tid) {
+            return;
+        }
+        let Some(tids) = probe.ns_tids(tid) else {
+            return;
+        };
+        let task = self.tasks.get_mut(&tid);
+        let level = task.as_ref().map_or(0, |task| task.ns_level);
+        child.returned = tids.get(usize::from(level)).copied().unwrap_or(tid.0);
+        child.own = tids.last().copied().unwrap_or(tid.0);
+        if let (Some(task), Some(deepest)) = (task, tids.len().checked_sub(1)) {
+            task.ns_level = deepest as u8;
+        }
     }
 
     /// A creation that succeeded without an event: CLONE_UNTRACED hides the
@@ -248,6 +259,7 @@ impl Machine {
                     task.expected = false;
                 }
                 self.restore_flags(&stopped, probe);
+                self.make_sure(&stopped, probe, output);
                 self.first_stop(stopped, cause, output);
             }
             // A tid that died unnamed (its parent was killed as well) may have

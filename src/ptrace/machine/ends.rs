@@ -26,6 +26,8 @@ impl Machine {
         probe: &mut P,
         output: &mut Output,
     ) {
+        // If its number was not sure, nobody can tell it any more.
+        output.unsure_child(tid);
         let Some(task) = self.tasks.remove(&tid) else {
             self.hold_dead(tid, end);
             return;
@@ -155,6 +157,7 @@ impl Machine {
     /// more.
     pub fn let_go(&mut self, now: Duration, output: &mut Output) {
         self.now = now;
+        output.unsure.clear();
         let mut left: Vec<Who> = self
             .tasks
             .drain()

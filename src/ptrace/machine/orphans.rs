@@ -145,6 +145,7 @@ impl Machine {
     /// Tells what was kept back, once there is nobody left to tell more.
     pub fn conclude<P: Probe>(&mut self, now: Duration, probe: &mut P, output: &mut Output) {
         self.now = now;
+        output.unsure.clear();
         self.bury_all(now, probe, output);
         self.tell_dead(now, probe, output);
     }

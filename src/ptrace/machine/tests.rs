@@ -144,8 +144,9 @@ impl Probe for Answers {
         Comm::new(b"orphan")
     }
 
-    fn pid_ns(&mut self, _: Tid) -> Option<u64> {
-        Some(1)
+    fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone> {
+        let tids = self.ns_tids(task.tid());
+        Ok(Tid(tids.and_then(|t| t.last().copied()).unwrap_or(0)))
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
@@ -1156,5 +1157,45 @@ proptest! {
         run.overdue(20_000);
         prop_assert!(!run.machine.is_waiting(), "nor anything kept back");
         prop_assert_eq!(run.held_back, 0, "in the end nobody is kept waiting");
+    }
+}
+
+/// Without stops at unshare a child's own number is known at its first stop
+/// only: until then its creation, and what comes after it, is not told.
+#[test]
+fn a_creation_waits_for_the_number_that_the_child_has_in_its_namespace() {
+    for (last, own) in [(Trap, 1), (Group(19), 1), (KILLED, 2)] {
+        let mut run = Run::new(Stops::Event, true);
+        run.probe.ns_tids.insert(2, vec![2, 1]);
+        let mut output = Output::default();
+        let mut feed = |tid: i32, report: Report, output: &mut Output| {
+            run.probe.report = Some(report);
+            let stopped = Stopped::new(Tid(tid));
+            let input = match report {
+                Created(..) => Input::Stop(stopped, Cause::Created),
+                Trap => Input::Stop(stopped, Cause::Trap),
+                Group(signal) => Input::Stop(stopped, Cause::Group(Signal(signal))),
+                Ended(end) => Input::End(Tid(tid), end.into()),
+                other => panic!("{other:?}"),
+            };
+            run.machine
+                .step(Duration::ZERO, input, &mut run.probe, output);
+        };
+        feed(1, Created(2, FORK), &mut output);
+        assert!(output.pop().is_none());
+        // The parent is not held up, nor is its next child, a thread.
+        assert_eq!(output.resume.len(), 1);
+        feed(1, Created(3, THREAD), &mut output);
+        assert!(output.pop().is_none());
+        feed(2, last, &mut output);
+        let told: Vec<Event> = std::iter::from_fn(|| output.pop()).collect();
+        let children: Vec<(i32, i32)> = told
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::Create(create) => create.child().map(|c| (c.returned, c.own)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(children, [(2, own), (3, 3)], "{last:?}");
     }
 }
