@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | [`ids`] | `Pid`, `Tid`, `Signal`, `Errno`: no bare integer crosses a border |
 //! | [`abi`] | data: (architecture, number) to call; the argument order of clone |
+//! | [`digits`] | numbers as text, fast |
 //! | [`memory`] | what a decoder may ask of a tracee's memory |
 //! | [`clone`] | flags, requests, kinds; decoding and words for creating calls; pure |
 //! | [`exec`] | the same for exec; pure |
@@ -38,6 +39,7 @@ pub mod abi;
 pub mod cli;
 pub mod clone;
 pub mod config;
+pub mod digits;
 pub mod event;
 pub mod exec;
 pub mod ids;
@@ -50,7 +52,7 @@ use config::{Config, Destination, What};
 use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
-use ptrace::{How, Tracer};
+use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
 use view::sinks::{Sinks, Trace};
 
@@ -93,6 +95,10 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         string_limit: config.string_limit,
         names: wanted(config::ViewKind::names),
         usage: wanted(config::ViewKind::usage),
+        order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
+            true => Order::EventFirst,
+            false => Order::TraceeFirst,
+        },
     };
     let mut tracer = match &config.what {
         What::Launch(launch) => Tracer::launch(launch, how)?,

@@ -22,8 +22,10 @@ mod orphans;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::Seized;
 use super::probe::{Gone, Phase, Probe};
@@ -232,14 +234,14 @@ impl Parent {
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
-    tasks: HashMap<Tid, Task>,
-    held: HashMap<Tid, Held>,
+    tasks: FxHashMap<Tid, Task>,
+    held: FxHashMap<Tid, Held>,
     limbo: Vec<Limbo>,
     /// Children named by creators that were killed before their call could be
     /// read: it will be, from the child.
-    named: HashMap<Tid, Parent>,
+    named: FxHashMap<Tid, Parent>,
     /// Children that forktrace may have to reap but does not trace.
-    strangers: HashSet<Tid>,
+    strangers: FxHashSet<Tid>,
     /// Reports so far.
     reports: u64,
     draining: bool,
@@ -256,11 +258,11 @@ impl Machine {
     pub fn new(settings: Settings, start: Start) -> Machine {
         Machine {
             settings,
-            tasks: HashMap::new(),
-            held: HashMap::new(),
+            tasks: FxHashMap::default(),
+            held: FxHashMap::default(),
             limbo: Vec::new(),
-            named: HashMap::new(),
-            strangers: HashSet::new(),
+            named: FxHashMap::default(),
+            strangers: FxHashSet::default(),
             reports: 0,
             draining: false,
             start: Some(Box::new(start)),

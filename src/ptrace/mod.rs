@@ -48,6 +48,19 @@ pub struct How {
     pub names: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
+    /// Which comes first of an event and what the tracee does next.
+    pub order: Order,
+}
+
+/// Which comes first: that an event is handed out, or that the tracee that it
+/// happened to goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The event: so a line stands before what the program writes next to the
+    /// same place.
+    EventFirst,
+    /// The tracee: it runs while the event is shown.
+    TraceeFirst,
 }
 
 /// A live trace.
@@ -604,6 +617,9 @@ impl Tracer {
 impl Source for Tracer {
     fn next(&mut self) -> anyhow::Result<Next> {
         loop {
+            if self.how.order == Order::TraceeFirst {
+                self.resume_all()?;
+            }
             if let Some(event) = self.output.pop() {
                 self.told = true;
                 return Ok(Next::Event(event));

@@ -50,6 +50,10 @@ pub trait Sink {
     /// Where it can't be written; nothing more will be then.
     fn event(&mut self, event: &Event) -> io::Result<()>;
 
+    /// Whether each event is shown at once, to somebody who may see it beside
+    /// what the program itself writes.
+    fn is_prompt(&self) -> bool;
+
     /// Nothing happened for a moment: writes what was collected.
     ///
     /// # Errors

@@ -67,6 +67,11 @@ impl Output {
         })
     }
 
+    /// Whether lines are collected before they are written.
+    pub fn collects(&self) -> bool {
+        self.collected.is_some()
+    }
+
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         self.file.is_terminal()

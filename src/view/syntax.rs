@@ -10,6 +10,7 @@ use crate::clone::flags::CSIGNAL;
 use crate::clone::{
     Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
 };
+use crate::digits;
 use crate::event::{Child, Outcome};
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Errno, Signal};
@@ -18,16 +19,16 @@ use crate::ids::{Errno, Signal};
 fn addr(out: &mut String, value: u64) {
     match value {
         0 => out.push_str("NULL"),
-        _ => hex(out, value),
+        _ => digits::hex(out, value),
     }
 }
 
 /// A number in hex; zero has no prefix.
 fn hex(out: &mut String, value: u64) {
-    let _ = match value {
-        0 => write!(out, "0"),
-        _ => write!(out, "{value:#x}"),
-    };
+    match value {
+        0 => out.push('0'),
+        _ => digits::hex(out, value),
+    }
 }
 
 /// Flags by name, those of `known` first; the rest in hex.
@@ -35,9 +36,11 @@ fn flags(out: &mut String, value: u64, known: CloneFlags) {
     let mut left = value;
     let mut separator = "";
     // strace lists the flags of clone, then those that only clone3 has.
-    let names = CloneFlags(value).iter();
-    let (later, first): (Vec<_>, Vec<_>) = names.partition(|(flag, _)| LATER.any(*flag));
-    for (flag, name) in first.into_iter().chain(later) {
+    let names = |later: bool| {
+        let these = CloneFlags(value & if later { LATER.0 } else { !LATER.0 });
+        these.iter()
+    };
+    for (flag, name) in names(false).chain(names(true)) {
         if known.has(flag) && flag != CloneFlags::DETACHED {
             out.push_str(separator);
             out.push_str(name);
@@ -96,7 +99,9 @@ fn clone(out: &mut String, args: &LegacyClone, child: Option<&Child>) {
         out.push_str(", parent_tid=");
         match stored {
             Some(word) => {
-                let _ = write!(out, "[{word}]");
+                out.push('[');
+                digits::decimal(out, word);
+                out.push(']');
             }
             None => addr(out, args.parent_tid),
         }
@@ -154,7 +159,9 @@ fn clone3(out: &mut String, call: &Clone3, child: Option<&Child>) {
             }
         }
     }
-    let _ = write!(out, ", {})", call.size);
+    out.push_str(", ");
+    digits::unsigned(out, call.size);
+    out.push(')');
 }
 
 fn structure(out: &mut String, args: &CloneArgs, the_tls: Tls, set_tid: &SetTid, tail: &Tail) {
@@ -162,7 +169,9 @@ fn structure(out: &mut String, args: &CloneArgs, the_tls: Tls, set_tid: &SetTid,
     out.push_str("{flags=");
     flags(out, set.0, CloneFlags(u64::MAX));
     let field = |out: &mut String, name: &str, value: u64| {
-        let _ = write!(out, ", {name}=");
+        for part in [", ", name, "="] {
+            out.push_str(part);
+        }
         addr(out, value);
     };
     if set.has(CloneFlags::PIDFD) {
@@ -351,7 +360,10 @@ pub fn name(request: &Request) -> &'static str {
 pub fn child(out: &mut String, child: &Child) {
     let _ = match (child.tid, child.returned, child.own) {
         (None, returned, _) => write!(out, "{returned} (in the caller's pid namespace)"),
-        (Some(tid), returned, own) if tid.0 == own && tid.0 == returned => write!(out, "{tid}"),
+        (Some(tid), returned, own) if tid.0 == own && tid.0 == returned => {
+            digits::decimal(out, tid.0);
+            Ok(())
+        }
         (Some(tid), returned, own) if tid.0 == returned || own == returned => {
             write!(out, "{tid} ({own} in its pid namespace)")
         }

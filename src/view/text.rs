@@ -9,6 +9,7 @@ use super::style::{Palette, Part};
 use super::{Sink, syntax};
 use crate::clone::{explain, meaning};
 use crate::config::Detail;
+use crate::digits;
 use crate::event::{
     Attached, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
 };
@@ -51,6 +52,10 @@ impl Sink for TextView {
             return Ok(());
         }
         self.output.write_lines(&self.lines)
+    }
+
+    fn is_prompt(&self) -> bool {
+        !self.output.collects()
     }
 
     fn quiet(&mut self) -> io::Result<()> {
@@ -143,9 +148,8 @@ impl Format {
     }
 
     fn tid(self, out: &mut String, tid: Tid) {
-        self.palette.paint(out, Part::Tid, |out| {
-            let _ = write!(out, "{tid}");
-        });
+        self.palette
+            .paint(out, Part::Tid, |out| digits::decimal(out, tid.0));
         out.push(' ');
     }
 
@@ -219,7 +223,9 @@ impl Format {
         self.tid(out, tid);
         match end {
             End::Exited(code) => self.palette.paint(out, Part::Exit, |out| {
-                let _ = write!(out, "+++ exited with {code} +++");
+                out.push_str("+++ exited with ");
+                digits::decimal(out, code);
+                out.push_str(" +++");
             }),
             End::Killed {
                 signal,
