@@ -4,18 +4,28 @@ use std::fmt::Write;
 
 use super::flags::{CloneFlags, NAMESPACES};
 use super::request::{Body, Clone3, Kind, Request, Spec, Stack, Tail};
+use crate::digits;
 use crate::ids::{Errno, Pid, Signal};
 
 /// Clauses, separated by semicolons.
 struct Clauses(String);
 
 impl Clauses {
-    fn add(&mut self, clause: impl std::fmt::Display) {
+    fn add(&mut self, clause: &str) {
+        self.separate();
+        self.0.push_str(clause);
+    }
+
+    fn add_fmt(&mut self, clause: std::fmt::Arguments<'_>) {
+        self.separate();
+        // Writing to a String can't fail.
+        let _ = self.0.write_fmt(clause);
+    }
+
+    fn separate(&mut self) {
         if !self.0.is_empty() {
             self.0.push_str("; ");
         }
-        // Writing to a String can't fail.
-        let _ = write!(self.0, "{clause}");
     }
 }
 
@@ -28,7 +38,7 @@ pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, hidden: bool) -
     }
     let flags = request.flags();
     let kind = request.kind();
-    let mut clauses = Clauses(String::with_capacity(160));
+    let mut clauses = Clauses(String::with_capacity(384));
     head(&mut clauses, request, tgid);
     if kind != Kind::Thread {
         sharing(&mut clauses, flags);
@@ -52,7 +62,9 @@ fn head(clauses: &mut Clauses, request: &Request, tgid: Pid) {
     let stack = request.stack();
     match (request.kind(), stack) {
         (Kind::Thread, _) => {
-            clauses.add(format_args!("thread of {tgid}: shares memory"));
+            clauses.add("thread of ");
+            digits::decimal(&mut clauses.0, tgid.0);
+            clauses.0.push_str(": shares memory");
             let shared = [
                 (CloneFlags::FILES, "files"),
                 (CloneFlags::FS, "cwd"),
@@ -61,7 +73,8 @@ fn head(clauses: &mut Clauses, request: &Request, tgid: Pid) {
                 (CloneFlags::IO, "I/O context"),
             ];
             for (_, name) in shared.iter().filter(|(flag, _)| flags.has(*flag)) {
-                let _ = write!(clauses.0, ", {name}");
+                clauses.0.push_str(", ");
+                clauses.0.push_str(name);
             }
             let copied: Vec<&str> = shared[..2]
                 .iter()
@@ -69,7 +82,7 @@ fn head(clauses: &mut Clauses, request: &Request, tgid: Pid) {
                 .map(|(_, name)| *name)
                 .collect();
             if !copied.is_empty() {
-                clauses.add(format_args!("its own copy of {}", copied.join(", ")));
+                clauses.add_fmt(format_args!("its own copy of {}", copied.join(", ")));
             }
             given_stack(clauses, stack, "on the caller's very stack");
             if flags.has(CloneFlags::SETTLS) {
@@ -98,7 +111,7 @@ fn head(clauses: &mut Clauses, request: &Request, tgid: Pid) {
             given_stack(clauses, stack, "");
         }
         (Kind::SharedProcess, _) => {
-            clauses.add(format_args!(
+            clauses.add_fmt(format_args!(
                 "process that shares the memory of {tgid} but is no thread of it: own pid, own exit"
             ));
             given_stack(clauses, stack, "on the caller's very stack");
@@ -117,7 +130,7 @@ fn given_stack(clauses: &mut Clauses, stack: Stack, callers: &str) {
         Stack::Callers if callers.is_empty() => {}
         Stack::Callers => clauses.add(callers),
         Stack::Pointer(_) => clauses.add("on a stack given"),
-        Stack::Area(_, size) => clauses.add(format_args!("on a stack given, {}", Bytes(size))),
+        Stack::Area(_, size) => clauses.add_fmt(format_args!("on a stack given, {}", Bytes(size))),
     }
 }
 
@@ -160,7 +173,7 @@ fn sharing(clauses: &mut Clauses, flags: CloneFlags) {
         }
     }
     if !shared.is_empty() {
-        clauses.add(format_args!("{} shared", shared.join(", ")));
+        clauses.add_fmt(format_args!("{} shared", shared.join(", ")));
     }
     if !copied.is_empty() {
         let verb = if copied == ["cwd"] {
@@ -168,7 +181,7 @@ fn sharing(clauses: &mut Clauses, flags: CloneFlags) {
         } else {
             "are copies"
         };
-        clauses.add(format_args!("{} {verb}", copied.join(", ")));
+        clauses.add_fmt(format_args!("{} {verb}", copied.join(", ")));
     }
     if flags.has(CloneFlags::CLEAR_SIGHAND) {
         clauses.add("caught signals reset to default");
@@ -183,13 +196,13 @@ fn exit_signal(clauses: &mut Clauses, request: &Request) {
     const UNSEEN: &str = "wait needs __WALL or __WCLONE to see it, until it execs";
     match request.exit_signal() {
         Some(Signal::CHLD) => clauses.add("SIGCHLD to the parent at exit"),
-        Some(signal) if signal.exists() => clauses.add(format_args!(
+        Some(signal) if signal.exists() => clauses.add_fmt(format_args!(
             "{signal}, not SIGCHLD, to the parent at exit: {UNSEEN}"
         )),
-        Some(signal) => clauses.add(format_args!(
+        Some(signal) => clauses.add_fmt(format_args!(
             "no signal to the parent at exit, as {signal} is none: {UNSEEN}"
         )),
-        None => clauses.add(format_args!("no signal to the parent at exit: {UNSEEN}")),
+        None => clauses.add_fmt(format_args!("no signal to the parent at exit: {UNSEEN}")),
     }
 }
 
@@ -201,8 +214,8 @@ fn namespaces(clauses: &mut Clauses, flags: CloneFlags) {
         .collect();
     match new[..] {
         [] => {}
-        [one] => clauses.add(format_args!("in a new {one} namespace")),
-        _ => clauses.add(format_args!("in new {} namespaces", new.join(", "))),
+        [one] => clauses.add_fmt(format_args!("in a new {one} namespace")),
+        _ => clauses.add_fmt(format_args!("in new {} namespaces", new.join(", "))),
     }
     if flags.has(CloneFlags::NEWPID) {
         clauses.add("pid 1 there");
@@ -227,14 +240,19 @@ fn tid_words(clauses: &mut Clauses, request: &Request) {
     // One word for both only where the memory is one.
     let same = in_parent == Some(child) && cleared && flags.has(CloneFlags::VM) && !set_in_child;
     if let Some(addr) = in_parent.filter(|_| !same) {
-        clauses.add(format_args!("tid stored at {addr:#x} in the parent"));
+        clauses.add_fmt(format_args!("tid stored at {addr:#x} in the parent"));
     }
     match (same || set_in_child, cleared) {
-        (true, true) => clauses.add(format_args!(
-            "tid word at {child:#x} set at birth, cleared and its futex woken at exit{joins}"
-        )),
-        (true, false) => clauses.add(format_args!("tid stored at {child:#x} in the child")),
-        (false, true) => clauses.add(format_args!(
+        (true, true) => {
+            clauses.add("tid word at ");
+            digits::hex(&mut clauses.0, child);
+            clauses
+                .0
+                .push_str(" set at birth, cleared and its futex woken at exit");
+            clauses.0.push_str(joins);
+        }
+        (true, false) => clauses.add_fmt(format_args!("tid stored at {child:#x} in the child")),
+        (false, true) => clauses.add_fmt(format_args!(
             "tid word at {child:#x} cleared and its futex woken at exit{joins}"
         )),
         (false, false) => {}
@@ -245,17 +263,17 @@ fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>, hidden: 
     let flags = request.flags();
     if flags.has(CloneFlags::PIDFD) {
         match pidfd {
-            Some(fd) => clauses.add(format_args!("pidfd {fd} in the parent refers to it")),
+            Some(fd) => clauses.add_fmt(format_args!("pidfd {fd} in the parent refers to it")),
             None => clauses.add("a pidfd in the parent refers to it"),
         }
     }
     if flags.has(CloneFlags::INTO_CGROUP) {
         let fd = request.clone_args().map_or(0, |a| a.cgroup);
-        clauses.add(format_args!("born in the cgroup of fd {fd}"));
+        clauses.add_fmt(format_args!("born in the cgroup of fd {fd}"));
     }
     if let Some(pids) = request.set_tid() {
         let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
-        clauses.add(format_args!(
+        clauses.add_fmt(format_args!(
             "its pid {} chosen by the caller",
             pids.join(", ")
         ));
@@ -288,7 +306,7 @@ fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>, hidden: 
         }
     }
     if flags.unknown() != 0 {
-        clauses.add(format_args!("unknown flag bits {:#x}", flags.unknown()));
+        clauses.add_fmt(format_args!("unknown flag bits {:#x}", flags.unknown()));
     }
     if matches!(&request.spec, Spec::Clone(clone) if clone.flags >> 32 != 0) {
         clauses.add("the upper 32 bits of flags are ignored by clone");
