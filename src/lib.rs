@@ -132,6 +132,9 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
             Ok(None) => break,
             Err(error) => return Err(LaunchError::Refused(error)),
         };
+        for notice in tracer.take_notices() {
+            say(&notice);
+        }
         if let EventKind::MustStay(signal) = event.kind {
             say(&format!(
                 "{signal}: the threads still traced can't run without forktrace \

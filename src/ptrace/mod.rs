@@ -7,16 +7,17 @@ pub mod filter;
 pub mod live;
 pub mod machine;
 pub mod probe;
+mod refusal;
 pub mod spawn;
 pub mod sys;
 pub mod task;
 pub mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::event::{End, Event, Follow, Stops};
 use crate::ids::{Errno, Pid, Signal, Tid};
@@ -26,7 +27,7 @@ use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use spawn::{Launch, LaunchError, Launched};
 use sys::{Arrival, Inherited, Waited};
-use task::{Cause, Stopped};
+use task::{Cause, Resume, Stopped};
 use wait::Status;
 
 /// How to trace, launched or attached.
@@ -64,8 +65,8 @@ pub struct Tracer {
     draining: bool,
     /// Reports that were fetched but not looked at yet.
     ready: VecDeque<(Tid, i32)>,
-    /// Failures of waitpid in a row.
-    failures: u32,
+    /// Stops of threads that the kernel called gone.
+    unresumed: Vec<(Stopped, Resume)>,
     notices: Vec<String>,
 }
 
@@ -77,6 +78,9 @@ enum Origin {
         /// When to look again for threads born while attaching.
         look_again: Option<Instant>,
         quiet_rounds: u32,
+        /// Those of which it was told that they, or threads of theirs, can't
+        /// be traced.
+        refused: HashSet<Pid>,
     },
 }
 
@@ -102,8 +106,6 @@ const LOOK_AGAIN_MS: i64 = 10;
 const QUIET_ROUNDS: u32 = 2;
 /// From so many tracees on waitpid is not fair enough.
 const MANY: usize = 8;
-/// waitpid may fail so often in a row before that counts.
-const FAILURES_MAX: u32 = 3;
 
 impl Tracer {
     /// Starts a program under trace.
@@ -152,12 +154,18 @@ impl Tracer {
             targets,
             look_again: None,
             quiet_rounds: 0,
+            refused: HashSet::new(),
         };
         let mut tracer = Tracer::new(origin, inherited, how);
         sys::admit_signals(&tracer.inherited);
-        tracer.look_for_threads();
+        if let Err(error) = tracer.look_for_threads() {
+            return Err(LaunchError::Refused(tracer.give_up(error)));
+        }
         if tracer.machine.is_empty() {
-            let reasons = std::mem::take(&mut tracer.notices);
+            let mut reasons = std::mem::take(&mut tracer.notices);
+            if reasons.is_empty() {
+                reasons.push("cannot attach: the processes have ended".to_owned());
+            }
             return Err(LaunchError::Refused(anyhow!("{}", reasons.join("; "))));
         }
         Ok(tracer)
@@ -185,7 +193,7 @@ impl Tracer {
             left_by: None,
             draining: false,
             ready: VecDeque::new(),
-            failures: 0,
+            unresumed: Vec::new(),
             notices: Vec::new(),
         };
         if !tracer.live.has_proc() {
@@ -249,21 +257,12 @@ impl Tracer {
         self.program().map(|program| program.launched.waiting.tid)
     }
 
-    fn resume_all(&mut self) -> anyhow::Result<()> {
-        for (stopped, how) in self.output.resume.drain(..) {
-            let tid = stopped.tid();
-            sys::resume(stopped, how)
-                .map_err(|errno| anyhow!("cannot resume thread {tid}: {errno}"))?;
-        }
-        Ok(())
-    }
-
     /// Waits for one report and lets the machine decide. `false`: nothing is
     /// left to trace.
     fn advance(&mut self) -> anyhow::Result<bool> {
         // First what was fetched: leaving with a signal in hand would lose it.
         if let Some((tid, status)) = self.ready.pop_front() {
-            self.report(tid, wait::decode(status));
+            self.report(tid, wait::decode(status))?;
             return Ok(true);
         }
         if self.finished() {
@@ -273,7 +272,11 @@ impl Tracer {
             return Ok(true);
         }
         self.pass_signals_on();
-        self.look_again_if_due();
+        self.look_again_if_due()?;
+        self.check_gone()?;
+        if !self.ready.is_empty() {
+            return Ok(true);
+        }
         let held = self.machine.is_waiting();
         if held {
             let now = self.start.elapsed();
@@ -293,18 +296,13 @@ impl Tracer {
         sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
         match sys::wait(false) {
             Ok(Waited::Report(tid, status)) => {
-                self.failures = 0;
                 self.ready.push_back((tid, status));
                 self.fetch_more();
                 Ok(true)
             }
             Ok(Waited::Nobody) => Ok(self.conclude()),
-            Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(true),
-            Err(_) if self.failures < FAILURES_MAX => {
-                self.failures += 1;
-                Ok(true)
-            }
-            Err(errno) => Err(anyhow!("{errno}")).context("cannot wait for the traced program"),
+            Ok(Waited::Nothing) | Err(Errno::EINTR) => Ok(true),
+            Err(errno) => Err(anyhow!("cannot wait for the traced program: {errno}")),
         }
     }
 
@@ -332,8 +330,10 @@ impl Tracer {
             .sort_by_key(|(tid, _)| machine.group_of(*tid).is_some());
     }
 
-    fn report(&mut self, tid: Tid, status: Status) {
+    fn report(&mut self, tid: Tid, status: Status) -> anyhow::Result<()> {
         let root = self.root() == Some(tid);
+        self.heard_of(tid);
+        let told = self.output.events.len();
         if let Status::Stopped(Cause::Signal(signal)) = status
             && sys::is_passed_on(signal)
         {
@@ -354,8 +354,12 @@ impl Tracer {
             &mut self.live,
             &mut self.output,
         );
+        if self.live.refusal().is_some() {
+            // Told from answers that didn't come.
+            self.output.events.truncate(told);
+        }
         if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
-            self.stop_with_program(signal);
+            self.stop_with_program(signal)?;
         }
         if root && matches!(status, Status::Ended(_)) {
             self.after_program();
@@ -364,15 +368,18 @@ impl Tracer {
         if self.killing {
             self.kill_all();
         }
+        Ok(())
     }
 
     /// A terminal stopped the program: its shell waits for forktrace, so that
     /// stops as well, until the shell continues both.
-    fn stop_with_program(&mut self, signal: Signal) {
+    fn stop_with_program(&mut self, signal: Signal) -> anyhow::Result<()> {
         let foreground = self.program().is_some_and(|program| program.foreground);
-        if foreground && sys::group_was_stopped_by(signal) && self.resume_all().is_ok() {
+        if foreground && sys::group_was_stopped_by(signal) {
+            self.resume_all()?;
             sys::stop_self();
         }
+        Ok(())
     }
 
     fn program_ended(&mut self, end: End) {
@@ -509,25 +516,27 @@ impl Tracer {
         true
     }
 
-    fn look_again_if_due(&mut self) {
+    fn look_again_if_due(&mut self) -> anyhow::Result<()> {
         let due = match &self.origin {
             Origin::Attached { look_again, .. } => look_again.is_some_and(|t| t <= Instant::now()),
             Origin::Launched(_) => false,
         };
         if due {
-            self.look_for_threads();
+            self.look_for_threads()?;
         }
+        Ok(())
     }
 
     /// Seizes the threads of the targets that are not traced yet.
-    fn look_for_threads(&mut self) {
+    fn look_for_threads(&mut self) -> anyhow::Result<()> {
         let Origin::Attached {
             targets,
             look_again,
             quiet_rounds,
+            refused,
         } = &mut self.origin
         else {
-            return;
+            return Ok(());
         };
         let first = look_again.is_none();
         let machine = &self.machine;
@@ -541,6 +550,12 @@ impl Tracer {
         };
         *look_again = (*quiet_rounds < QUIET_ROUNDS)
             .then(|| Instant::now() + Duration::from_millis(LOOK_AGAIN_MS as u64));
+        for (Pid(pid), reason) in round.refused {
+            if refused.insert(Pid(pid)) {
+                self.notices
+                    .push(format!("cannot attach to {pid}: {reason:#}"));
+            }
+        }
         let now = self.start.elapsed();
         for seized in round.seized {
             self.machine.attach(
@@ -552,16 +567,10 @@ impl Tracer {
                 &mut self.output,
             );
             if self.how.stops == Stops::Syscall {
-                // Gone already, or it will stop: no third way.
-                let _ = sys::interrupt(seized.tid);
+                self.interrupt(seized.tid)?;
             }
         }
-        if first {
-            for (Pid(pid), reason) in round.refused {
-                self.notices
-                    .push(format!("cannot attach to {pid}: {reason:#}"));
-            }
-        }
+        Ok(())
     }
 }
 
@@ -571,9 +580,10 @@ impl Source for Tracer {
             if let Some(event) = self.output.events.pop_front() {
                 return Ok(Some(event));
             }
-            self.resume_all()?;
-            if !self.advance()? && self.output.events.is_empty() {
-                return Ok(None);
+            match self.resume_all().and_then(|()| self.advance()) {
+                Ok(more) if more || !self.output.events.is_empty() => {}
+                Ok(_) => return Ok(None),
+                Err(error) => return Err(self.give_up(error)),
             }
         }
     }
