@@ -44,7 +44,8 @@ pub struct Seized {
 pub struct Round {
     /// Threads that are traced from now on.
     pub seized: Vec<Seized>,
-    /// Processes that can't be traced, with the reason in words.
+    /// Processes that can't be traced, or not all of whose threads can, with the
+    /// reason in words.
     pub refused: Vec<(Pid, anyhow::Error)>,
 }
 
@@ -73,9 +74,15 @@ pub fn seize_all(targets: &Targets, options: i32, known: &dyn Fn(Tid) -> bool) -
                     Ok(Some(seized)) => round.seized.push(seized),
                     Ok(None) => {}
                     Err(reason) => {
+                        let new = |seized: &Seized| seized.tgid == pid;
+                        let partly = known(Tid::from(pid)) || round.seized.iter().any(new);
+                        if !partly {
+                            round.refused.push((pid, reason));
+                            refused.insert(pid);
+                            break;
+                        }
+                        let reason = reason.context(format!("not to its thread {tid}"));
                         round.refused.push((pid, reason));
-                        refused.insert(pid);
-                        break;
                     }
                 }
             }
@@ -123,23 +130,33 @@ fn seize(pid: Pid, tid: Tid, options: i32) -> anyhow::Result<Option<Seized>> {
 }
 
 /// What to do about a refusal.
-fn permission_hint(errno: Errno) -> String {
+fn permission_hint(errno: Errno) -> &'static str {
     if errno != Errno::EPERM {
-        return String::new();
+        return "";
     }
-    match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
-        .unwrap_or_default()
-        .trim()
-    {
-        "1" => "; kernel.yama.ptrace_scope is 1: only a program's own ancestors and root may \
-                attach (sudo, or sysctl kernel.yama.ptrace_scope=0)"
-            .to_owned(),
-        "2" => "; kernel.yama.ptrace_scope is 2: attaching needs CAP_SYS_PTRACE (sudo)".to_owned(),
-        "3" => "; kernel.yama.ptrace_scope is 3: attaching is forbidden until reboot".to_owned(),
+    attach_hint(&yama_scope())
+}
+
+/// What `kernel.yama.ptrace_scope` says; empty without Yama.
+pub(super) fn yama_scope() -> String {
+    let text = sys::read_proc("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+/// What to do where attaching is not permitted, given Yama's scope
+/// (Documentation/admin-guide/LSM/Yama.rst).
+fn attach_hint(scope: &str) -> &'static str {
+    match scope {
+        "1" => {
+            "; kernel.yama.ptrace_scope is 1: only a program's own ancestors and root may attach \
+             (sudo, or sysctl kernel.yama.ptrace_scope=0)"
+        }
+        "2" => "; kernel.yama.ptrace_scope is 2: attaching needs CAP_SYS_PTRACE (sudo)",
+        "3" => "; kernel.yama.ptrace_scope is 3: attaching is forbidden until reboot",
+        // None, 0, or one that this forktrace doesn't know.
         _ => {
             "; attaching to another user's or a privileged process needs CAP_SYS_PTRACE (sudo; in \
-              a container --cap-add=SYS_PTRACE)"
-                .to_owned()
+             a container --cap-add=SYS_PTRACE)"
         }
     }
 }
@@ -202,4 +219,28 @@ fn processes(targets: &Targets) -> Vec<Pid> {
         next += 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_setting_that_is_to_blame() {
+        for (scope, words) in [
+            ("", "CAP_SYS_PTRACE (sudo; in a container"),
+            ("0", "CAP_SYS_PTRACE (sudo; in a container"),
+            ("1", "ptrace_scope is 1: only a program's own ancestors"),
+            ("2", "ptrace_scope is 2: attaching needs CAP_SYS_PTRACE"),
+            ("3", "ptrace_scope is 3: attaching is forbidden"),
+            ("4", "CAP_SYS_PTRACE (sudo; in a container"),
+        ] {
+            let hint = attach_hint(scope);
+            assert!(
+                hint.starts_with("; ") && hint.contains(words),
+                "{scope}: {hint}"
+            );
+        }
+        assert_eq!(permission_hint(Errno::ESRCH), "");
+    }
 }

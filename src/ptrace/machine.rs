@@ -248,6 +248,8 @@ pub struct Machine {
     /// The first event, until it was told: a program that never comes to run
     /// has no trace.
     start: Option<Box<Start>>,
+    /// Whether there are, or were, tasks of which nothing is told.
+    any_silent: bool,
     /// Whether it was told that a tracee tries to trace others.
     tracing_told: bool,
     now: Duration,
@@ -266,6 +268,7 @@ impl Machine {
             reports: 0,
             draining: false,
             start: Some(Box::new(start)),
+            any_silent: false,
             tracing_told: false,
             now: Duration::ZERO,
         }
@@ -310,10 +313,12 @@ impl Machine {
         self.tasks.len()
     }
 
-    /// Whether there is nothing left that could stop or end.
+    /// Whether there is nothing left that could stop or end. A task that was
+    /// killed where it may have been creating counts until it is certain that
+    /// no child of it comes.
     pub fn is_empty(&self) -> bool {
         let stopped = |held: &Held| matches!(held.state, HeldState::Stopped(..));
-        self.tasks.is_empty() && !self.held.values().any(stopped)
+        self.tasks.is_empty() && self.limbo.is_empty() && !self.held.values().any(stopped)
     }
 
     /// Whether something waits that [`Machine::overdue`] has to look after: a

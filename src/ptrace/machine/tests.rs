@@ -236,6 +236,14 @@ impl Run {
         self.take(output);
     }
 
+    /// Nobody is left to report anything.
+    fn conclude(&mut self) {
+        let mut output = Output::default();
+        self.machine
+            .conclude(Duration::ZERO, &mut self.probe, &mut output);
+        self.take(output);
+    }
+
     fn take(&mut self, output: Output) {
         self.events.extend(output.events);
         for (stopped, how) in output.resume {
@@ -330,7 +338,7 @@ fn for_every_order(stops: Stops, follow: bool, threads: &[Thread], check: &dyn F
             .collect();
         let total: usize = threads.iter().map(|t| t.reports.len()).sum();
         if prefix.len() == total {
-            run.overdue(1000);
+            run.overdue(3000);
             check(&run);
             return 1;
         }
@@ -815,6 +823,9 @@ fn a_child_seen_soon_after_its_creators_end_is_told_before_it() {
 fn a_child_seen_long_after_its_creators_end_is_nobodys_but_runs() {
     for stops in ALL {
         let mut run = Run::new(stops, true);
+        // Somebody else, or there would be no hurry to tell the end.
+        run.machine.launch(Tid(9));
+        run.probe.asleep.push(9);
         run.probe.registers.insert(2, FORK);
         run.probe.families.insert(2, (2, 999));
         if stops != Stops::Event {
@@ -830,6 +841,30 @@ fn a_child_seen_long_after_its_creators_end_is_nobodys_but_runs() {
         run.overdue(120);
         assert_eq!(run.lines()[before..], ["2 attached"], "{stops:?}");
         assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn the_last_one_is_not_done_with_while_a_child_of_it_may_come() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.probe.registers.insert(2, FORK);
+        if stops != Stops::Event {
+            run.feed(1, creation(stops, FORK, 2)[0]);
+        }
+        run.feed(1, KILLED);
+        assert!(!run.machine.is_empty(), "{stops:?}: a child may come");
+        run.overdue(1000);
+        run.feed(2, Trap);
+        assert_eq!(run.lines()[0], "1 made Process 2", "{stops:?}");
+        run.feed(2, GONE);
+        assert!(run.machine.is_empty(), "{stops:?}");
+        // And without a child it is over once nobody is left to wait for.
+        let mut run = Run::new(stops, true);
+        run.feed(1, KILLED);
+        run.conclude();
+        assert_eq!(run.lines().len(), 1, "{stops:?}");
+        assert!(run.machine.is_empty(), "{stops:?}");
     }
 }
 
@@ -936,10 +971,7 @@ fn a_child_and_its_creator_both_killed_are_told_of() {
         }
         run.feed(2, KILLED);
         run.feed(1, KILLED);
-        let mut output = Output::default();
-        run.machine
-            .conclude(Duration::ZERO, &mut run.probe, &mut output);
-        run.take(output);
+        run.conclude();
         let lines = run.lines();
         assert!(
             position(&lines, "2 attached") + 1 < lines.len(),
