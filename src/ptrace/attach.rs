@@ -73,7 +73,10 @@ pub fn seize_all(targets: &Targets, options: i32, known: &dyn Fn(Tid) -> bool) -
                 match seize(pid, tid, options) {
                     Ok(Some(seized)) => round.seized.push(seized),
                     Ok(None) => {}
+                    // One below the targets that has ended is nothing to report.
+                    Err(Refusal::Ended) if !targets.pids.contains(&pid) => {}
                     Err(reason) => {
+                        let reason = reason.into_error();
                         let new = |seized: &Seized| seized.tgid == pid;
                         let partly = known(Tid::from(pid)) || round.seized.iter().any(new);
                         if !partly {
@@ -99,7 +102,7 @@ fn round_is_first(done: &HashSet<Tid>, known: &dyn Fn(Tid) -> bool, pid: Pid) ->
 }
 
 /// Seizes one thread. `None`: it is gone, or came along with its creator.
-fn seize(pid: Pid, tid: Tid, options: i32) -> anyhow::Result<Option<Seized>> {
+fn seize(pid: Pid, tid: Tid, options: i32) -> Result<Option<Seized>, Refusal> {
     let errno = match sys::seize(tid, options) {
         Ok(()) => return Ok(look(pid, tid)),
         Err(errno) => errno,
@@ -119,14 +122,31 @@ fn seize(pid: Pid, tid: Tid, options: i32) -> anyhow::Result<Option<Seized>> {
         return if threads(pid).len() > 1 {
             Ok(None)
         } else {
-            Err(anyhow!("it has ended and waits for its parent"))
+            Err(Refusal::Ended)
         };
     }
-    Err(match tracer {
+    Err(Refusal::Forbidden(match tracer {
         _ if tid == own || pid == Pid::from(own) => anyhow!("forktrace can't trace itself"),
         "0" => anyhow!("{}{}", errno.text(), permission_hint(errno)),
         other => anyhow!("it is traced already, by process {other}"),
-    })
+    }))
+}
+
+/// Why a thread can't be seized.
+enum Refusal {
+    /// Its process has ended and waits for its parent.
+    Ended,
+    /// Something forbids it.
+    Forbidden(anyhow::Error),
+}
+
+impl Refusal {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Refusal::Ended => anyhow!("it has ended and waits for its parent"),
+            Refusal::Forbidden(error) => error,
+        }
+    }
 }
 
 /// What to do about a refusal.

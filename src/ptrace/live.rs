@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use super::filter;
 use super::machine::creating_abi;
 use super::probe::{Gone, Phase, Probe};
 use super::sys::{self, SyscallInfo};
@@ -167,6 +168,9 @@ impl Probe for Live {
     fn phase(&mut self, task: &Stopped) -> Result<Phase, Gone> {
         let info = self.syscall_info(task.tid())?;
         Ok(match info.op {
+            libc::PTRACE_SYSCALL_INFO_SECCOMP if info.words[7] as u32 != filter::MARK => {
+                Phase::Refused(from_info(&info))
+            }
             libc::PTRACE_SYSCALL_INFO_ENTRY | libc::PTRACE_SYSCALL_INFO_SECCOMP => {
                 Phase::Entry(from_info(&info))
             }
@@ -209,6 +213,16 @@ impl Probe for Live {
             Abi::I386 => r.rbx = flags,
         }
         self.set_registers(task.tid(), &r)
+    }
+
+    fn refuse(&mut self, task: &Stopped) -> Result<(), Gone> {
+        let tid = task.tid();
+        let mut r = self.registers(tid)?;
+        // No call has the number -1: it is skipped, with what rax holds as its
+        // result (seccomp(2), SECCOMP_RET_TRACE).
+        r.orig_rax = u64::MAX;
+        r.rax = i64::from(-Errno::ENOSYS.0) as u64;
+        self.answer(tid, "PTRACE_SETREGS", sys::set_registers(tid, &r))
     }
 
     fn memory(&mut self, task: &Stopped) -> impl Memory {

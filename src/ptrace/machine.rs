@@ -240,6 +240,9 @@ pub struct Machine {
     /// Children named by creators that were killed before their call could be
     /// read: it will be, from the child.
     named: FxHashMap<Tid, Parent>,
+    /// Threads that called exec and gave up their tid by it, which is another
+    /// thread's now, though the exec is still to be reported.
+    outlived: FxHashMap<Tid, Task>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: FxHashSet<Tid>,
     /// Reports so far.
@@ -264,6 +267,7 @@ impl Machine {
             held: FxHashMap::default(),
             limbo: Vec::new(),
             named: FxHashMap::default(),
+            outlived: FxHashMap::default(),
             strangers: FxHashSet::default(),
             reports: 0,
             draining: false,
@@ -364,6 +368,13 @@ impl Machine {
         });
     }
 
+    /// A tid was given to another thread.
+    fn outlive(&mut self, tid: Tid) {
+        if let Some(task) = self.tasks.remove(&tid) {
+            self.outlived.insert(tid, task);
+        }
+    }
+
     /// Looks up a thread's name, where names are wanted.
     fn read_name<P: Probe>(&mut self, tid: Tid, probe: &mut P) {
         if self.settings.names == Wanted::Yes
@@ -392,10 +403,12 @@ impl Machine {
         let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
             // A thread that execs may get the tid of a leader that nobody knew.
+            let known =
+                |tid: Tid| self.tasks.contains_key(&tid) || self.outlived.contains_key(&tid);
             let execs = cause == Cause::Exec
                 && probe
                     .event_message(&stopped)
-                    .is_ok_and(|former| self.tasks.contains_key(&Tid(former as i32)));
+                    .is_ok_and(|former| known(Tid(former as i32)));
             if execs {
                 self.execed(stopped, probe, output);
             } else {
@@ -403,6 +416,17 @@ impl Machine {
             }
             return;
         };
+        // The tid of a thread that called exec is free before its event is
+        // reported, and may be another thread's by now.
+        if cause == Cause::Trap
+            && !task.expected
+            && let Some((tgid, _)) = probe.family(tid)
+            && tgid != task.tgid
+        {
+            self.outlive(tid);
+            self.hold(stopped, cause, probe, output);
+            return;
+        }
         // The report of an exec is that of the thread that called it; that of a
         // creation may come to nothing, if the thread is killed in its stop.
         if !matches!(cause, Cause::Exec | Cause::Created) || task.expected {
@@ -418,6 +442,13 @@ impl Machine {
             Cause::Seccomp | Cause::Syscall => {
                 match probe.phase(&stopped) {
                     Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe, output),
+                    Ok(Phase::Refused(call)) => {
+                        if let Some(call) = call {
+                            self.entered(&stopped, call, probe, output);
+                        }
+                        // Gone: then it doesn't make the call either.
+                        let _ = probe.refuse(&stopped);
+                    }
                     Ok(Phase::Exit(value)) => {
                         self.restore_flags(&stopped, probe);
                         self.left(tid, value, probe, output);

@@ -295,14 +295,19 @@ pub fn read_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
 fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     let mut total = 0;
     for (addr, buf) in places {
-        for (index, chunk) in buf.chunks_mut(8).enumerate() {
+        let mut done = 0;
+        while done < buf.len() {
+            // Aligned: a word that crosses into an unmapped page can't be read.
+            let at = addr.wrapping_add(done as u64);
+            let skip = (at % 8) as usize;
             let mut word: u64 = 0;
-            let at = addr.wrapping_add(index as u64 * 8);
-            if peek(tid, at, &mut word).is_err() {
+            if peek(tid, at - skip as u64, &mut word).is_err() {
                 return total;
             }
-            chunk.copy_from_slice(&word.to_ne_bytes()[..chunk.len()]);
-            total += chunk.len();
+            let length = (8 - skip).min(buf.len() - done);
+            buf[done..done + length].copy_from_slice(&word.to_ne_bytes()[skip..skip + length]);
+            done += length;
+            total += length;
         }
     }
     total

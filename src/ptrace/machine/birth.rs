@@ -160,6 +160,7 @@ impl Machine {
         let silent = parent.silent || (!wanted && self.settings.stops == Stops::Seccomp);
         self.any_silent |= silent;
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
+        self.outlive(child);
         self.tasks.insert(
             child,
             Task {

@@ -149,7 +149,10 @@ impl Machine {
         };
         let caller = match former == tid {
             true => None,
-            false => self.tasks.remove(&former),
+            false => self
+                .outlived
+                .remove(&former)
+                .or_else(|| self.tasks.remove(&former)),
         };
         if let Some(mut caller) = caller {
             // Not there if it had ended before it could be attached to.

@@ -169,6 +169,7 @@ impl Machine {
         left.sort_unstable_by_key(|who| who.tid);
         self.held.clear();
         self.limbo.clear();
+        self.outlived.clear();
         for who in left {
             self.tell(output, who, EventKind::Lost(Lost::Detached));
         }
