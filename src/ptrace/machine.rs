@@ -331,6 +331,16 @@ impl Machine {
         !self.limbo.is_empty() || !self.held.is_empty()
     }
 
+    /// A child of forktrace itself that is not traced.
+    pub fn ignore(&mut self, tid: Tid) {
+        self.strangers.insert(tid);
+    }
+
+    /// All threads that anything is known of.
+    pub fn known(&self) -> impl Iterator<Item = Tid> {
+        self.tasks.keys().chain(self.held.keys()).copied()
+    }
+
     /// The threads that are traced.
     pub fn tids(&self) -> impl Iterator<Item = Tid> {
         self.tasks.keys().copied()
