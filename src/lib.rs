@@ -42,6 +42,7 @@ pub mod config;
 pub mod digits;
 pub mod event;
 pub mod exec;
+pub mod explain;
 pub mod ids;
 pub mod memory;
 pub mod ptrace;
