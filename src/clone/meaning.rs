@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use super::flags::{CloneFlags, NAMESPACES};
 use super::request::{ArgSet, Kind, Request, Spec, Stack};
-use super::rules::{self, Span};
 use crate::digits;
-use crate::ids::{Errno, Pid, Signal};
+use crate::ids::{Pid, Signal};
+
+pub use super::failure::{circumstance, failed, nothing};
 
 /// Clauses, separated by semicolons.
 struct Clauses(String);
@@ -260,6 +261,10 @@ fn exit_signal(clauses: &mut Clauses, request: &Request, known: &Known) {
     if !known.args.has(ArgSet::EXIT_SIGNAL) {
         return;
     }
+    if request.flags().has(CloneFlags::AUTOREAP) {
+        clauses.add("no signal to the parent at exit");
+        return;
+    }
     const UNSEEN: &str = "wait needs __WALL or __WCLONE to see it, until it execs";
     match request.exit_signal() {
         Some(Signal::CHLD) => clauses.add("SIGCHLD to the parent at exit"),
@@ -396,82 +401,6 @@ fn extras(clauses: &mut Clauses, request: &Request, known: &Known) {
     }
 }
 
-/// What a call failed to create: "no thread created".
-pub fn nothing(request: &Request) -> &'static str {
-    match request.kind() {
-        _ if !request.is_decoded() => "nothing created",
-        Kind::Thread => "no thread created",
-        Kind::Vfork => "no vfork child created",
-        Kind::Process | Kind::SharedProcess => "no process created",
-    }
-}
-
-/// Why a call failed, as far as its arguments and the error tell for certain.
-pub fn failed(request: &Request, errno: Errno) -> String {
-    if errno.restart().is_some() {
-        return "nothing created: a signal came first, the kernel repeats the call".to_owned();
-    }
-    let nothing = nothing(request);
-    match reason(request, errno) {
-        Some(reason) => format!("{nothing}: {reason}"),
-        None => nothing.to_owned(),
-    }
-}
-
-/// The rule that a call with this error breaks; one that all kernels have
-/// before one that only this kernel may have.
-fn rule(request: &Request, errno: Errno) -> Option<String> {
-    let broken = || rules::broken(request).filter(|rule| rule.errno == errno);
-    let of_old = |span| matches!(span, Span::Before(_));
-    broken()
-        .find(|rule| !of_old(rule.span))
-        .or_else(|| broken().next())
-        .map(|rule| match rule.span {
-            Span::Before(version) => format!("{}, before Linux {version}", rule.text),
-            _ => rule.text.to_owned(),
-        })
-}
-
-fn reason(request: &Request, errno: Errno) -> Option<String> {
-    if let Some(rule) = rule(request, errno) {
-        return Some(rule);
-    }
-    circumstance(request, errno).map(str::to_owned)
-}
-
-/// What may be the cause of an error where no rule is known to be broken.
-pub fn circumstance(request: &Request, errno: Errno) -> Option<&'static str> {
-    let flags = request.flags();
-    let clone3 = matches!(request.spec, Spec::Clone3(_));
-    Some(match errno {
-        Errno::EAGAIN => {
-            "a limit is reached (ulimit -u, a cgroup's pids.max, kernel.threads-max or pid_max)"
-        }
-        Errno::ENOMEM => "out of memory, or the init of its pid namespace has died",
-        Errno::EPERM if flags.any(rules::NEW_NAMESPACES) => {
-            "new namespaces need privileges, or a seccomp filter refuses them"
-        }
-        Errno::EPERM => "a privilege is missing, or a seccomp filter refuses the call",
-        Errno::ENOSYS if clone3 => {
-            "the kernel lacks clone3 or a seccomp filter refuses it; glibc then falls back to clone"
-        }
-        Errno::ENOSYS => "the kernel lacks the call, or a seccomp filter refuses it",
-        Errno::EINVAL if !request.is_decoded() => return None,
-        Errno::EINVAL if request.kind() == Kind::Thread => {
-            "flags that this kernel doesn't take together, or the caller's children belong to \
-             another pid namespace than itself (unshare, setns)"
-        }
-        Errno::EINVAL => "flags or arguments that this kernel doesn't take together",
-        Errno::E2BIG => "the structure has non-zero bytes that this kernel doesn't know",
-        Errno::EFAULT => "an address in its arguments can't be read or written",
-        Errno::EBADF => "a file descriptor in its arguments is not open",
-        Errno::EEXIST => "the pid chosen with set_tid is taken",
-        Errno::ENOSPC | Errno::EUSERS => "a limit on namespaces or their nesting is reached",
-        Errno::EACCES => "no permission for the cgroup",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -575,30 +504,6 @@ mod tests {
             "process: memory copied on write; on a stack given, 128 KiB; files, cwd are copies; \
              caught signals reset to default; SIGCHLD to the parent at exit; pidfd 5 in the \
              parent refers to it; born in the cgroup of fd 7; its pid 77 chosen by the caller"
-        );
-    }
-
-    #[test]
-    fn failures_name_the_rule_that_is_broken() {
-        for (flags, rule) in [
-            (
-                0x1_0011u64,
-                "no thread created: CLONE_THREAD needs CLONE_SIGHAND",
-            ),
-            (0x811, "no process created: CLONE_SIGHAND needs CLONE_VM"),
-            (
-                0x2_0211,
-                "no process created: CLONE_FS doesn't go with a new mount or user namespace",
-            ),
-        ] {
-            assert_eq!(failed(&clone(flags, 0), Errno::EINVAL), rule);
-        }
-        assert_eq!(
-            failed(&clone(17, 0), Errno(513)),
-            "nothing created: a signal came first, the kernel repeats the call"
-        );
-        assert!(
-            failed(&clone(0x3d0f00, 1), Errno::EAGAIN).starts_with("no thread created: a limit")
         );
     }
 }

@@ -6,13 +6,14 @@
 //! - [`request`]: fork, vfork, clone and clone3 in one vocabulary;
 //! - [`decode`]: registers and memory to a [`Request`];
 //! - [`rules`]: what the kernel refuses, and with which error;
-//! - [`meaning`]: the one line in words;
+//! - [`meaning`] and [`failure`]: the one line in words;
 //! - [`manual`]: what each flag does, since when;
 //! - [`explain`]: a line for each flag and argument.
 
 pub mod args;
 pub mod decode;
 pub mod explain;
+pub mod failure;
 pub mod flags;
 pub mod manual;
 pub mod meaning;

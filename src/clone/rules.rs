@@ -368,7 +368,7 @@ const RULES: &[Rule] = &[
     .in_span(Span::Since(Version(5, 4))),
     rule(
         Errno::EINVAL,
-        "the stack is not in the memory of a program",
+        "the stack lies beyond the memory that programs can have",
         NONE,
         |f| {
             f.args(|a| {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::parse::{self, Parsed, Returned};
 use super::prefix;
-use crate::clone::Kind;
 use crate::clone::meaning::{self, Known, Untraced};
+use crate::clone::{Body, Clone3, Kind, Request, Spec};
 use crate::ids::Pid;
 
 /// What is known of a log so far.
@@ -180,11 +180,26 @@ impl Log {
 pub fn words(parsed: &Parsed, caller: Option<Pid>) -> Option<String> {
     Some(match parsed.returned {
         Returned::Unsaid => return None,
+        Returned::Child(_) if is_untold(&parsed.request) => UNTOLD.to_owned(),
         Returned::Child(_) => meaning::made(&parsed.request, &known(parsed, caller)),
         Returned::InChild => "the call as it returns in the child".to_owned(),
         Returned::Error(errno) => meaning::failed(&parsed.request, errno),
         Returned::Never => "the caller was killed in the call".to_owned(),
     })
+}
+
+/// What is said of clone3 where the text has the address of its structure only.
+pub const UNTOLD: &str = "a thread or process; the text doesn't tell clone3's arguments";
+
+/// Whether the text has the address of clone3's structure only.
+pub fn is_untold(request: &Request) -> bool {
+    matches!(
+        request.spec,
+        Spec::Clone3(Clone3 {
+            body: Body::Unreadable,
+            ..
+        })
+    )
 }
 
 /// What is known of a call beside its request.

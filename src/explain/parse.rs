@@ -5,14 +5,13 @@
 //! A text has less than a tracer sees: where arguments are left out the
 //! [`ArgSet`] says which are known. Unknown ones are zero.
 
+mod clone3;
+mod result;
+
 use super::value::{Cursor, Item, Trouble, Value, bare, number, signed};
 use crate::abi::{Abi, Call, Syscall};
-use crate::clone::args::{SIZE_VER0, SIZE_VER2};
 use crate::clone::flags::NAMES;
-use crate::clone::{
-    ArgSet, Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls,
-    UserDesc,
-};
+use crate::clone::{ArgSet, CloneFlags, LegacyClone, Request, Spec, Tls, UserDesc};
 use crate::ids::{Errno, Signal};
 
 /// A call as its text tells it.
@@ -69,7 +68,7 @@ pub fn call(text: &str) -> Result<Parsed, Trouble> {
     let mut cursor = Cursor(&text[length..]);
     let items = cursor.items(')')?;
     let mut parsed = arguments(call, &items)?;
-    (parsed.returned, parsed.explained) = result(&mut cursor)?;
+    (parsed.returned, parsed.explained) = result::result(&mut cursor)?;
     Ok(parsed)
 }
 
@@ -101,7 +100,7 @@ pub fn mask(text: &str) -> Result<u64, Trouble> {
 fn arguments(call: Call, items: &[Item<'_>]) -> Result<Parsed, Trouble> {
     match call {
         Call::Clone => clone(items),
-        Call::Clone3 => clone3(items),
+        Call::Clone3 => clone3::call(items),
         _ => match items {
             [] => Ok(plain(call)),
             [item, ..] => Err(wrong("no arguments", item)),
@@ -274,246 +273,11 @@ fn tls(item: &Item<'_>) -> Result<Tls, Trouble> {
     Ok(Tls::Segment(desc))
 }
 
-fn clone3(items: &[Item<'_>]) -> Result<Parsed, Trouble> {
-    let (first, rest) = items
-        .split_first()
-        .ok_or_else(|| Trouble::new("clone3's structure", ""))?;
-    let size = match rest {
-        [] => None,
-        [size] => Some(scalar(size)?),
-        [_, more, ..] => return Err(wrong("')'", more)),
-    };
-    let mut call = Clone3 {
-        addr: 0,
-        size: size.unwrap_or(SIZE_VER2 as u64),
-        body: Body::Unreadable,
-    };
-    let mut known = match size {
-        Some(_) => ArgSet::SIZE,
-        None => ArgSet::NONE,
-    };
-    match &first.value {
-        Value::Fields(fields) => {
-            call.body = structure(fields, &mut known)?;
-        }
-        _ => {
-            call.addr = scalar(first)?;
-            if call.size < SIZE_VER0 as u64 {
-                call.body = Body::TooSmall;
-            }
-        }
-    }
-    let raw = [call.addr, call.size, 0, 0, 0, 0];
-    let mut parsed = parsed(Abi::X86_64, 435, raw, Spec::Clone3(call), known);
-    if let Some(Value::Fields(fields)) = &first.after {
-        for field in fields {
-            match field.name {
-                Some("pidfd") => parsed.pidfd = stored(&field.value),
-                Some("parent_tid") => parsed.parent_tid = stored(&field.value),
-                _ => {}
-            }
-        }
-    }
-    Ok(parsed)
-}
-
-fn structure(fields: &[Item<'_>], known: &mut ArgSet) -> Result<Body, Trouble> {
-    let mut args = CloneArgs::default();
-    let mut the_tls = Tls::Address(0);
-    let mut set_tid = SetTid::Address;
-    let mut tail = Tail::Zero;
-    let mut flagged = false;
-    for field in fields {
-        let told = match field.name {
-            Some("flags") => {
-                args.flags = CloneFlags(flags(field)?);
-                flagged = true;
-                ArgSet::NONE
-            }
-            Some("pidfd") => {
-                args.pidfd = scalar(field)?;
-                ArgSet::PIDFD
-            }
-            Some("child_tid") => {
-                args.child_tid = scalar(field)?;
-                ArgSet::CHILD_TID
-            }
-            Some("parent_tid") => {
-                args.parent_tid = scalar(field)?;
-                ArgSet::PARENT_TID
-            }
-            Some("exit_signal") => {
-                args.exit_signal = flags(field)?;
-                ArgSet::EXIT_SIGNAL
-            }
-            Some("stack") => {
-                args.stack = scalar(field)?;
-                ArgSet::STACK
-            }
-            Some("stack_size") => {
-                args.stack_size = scalar(field)?;
-                ArgSet::STACK
-            }
-            Some("tls") => {
-                the_tls = tls(field)?;
-                if let Tls::Address(addr) = the_tls {
-                    args.tls = addr;
-                }
-                ArgSet::TLS
-            }
-            Some("set_tid") => {
-                match &field.value {
-                    Value::List(items) => set_tid = pids(items, &mut args)?,
-                    _ => args.set_tid = scalar(field)?,
-                }
-                ArgSet::NONE
-            }
-            Some("set_tid_size") => {
-                args.set_tid_size = scalar(field)?;
-                ArgSet::NONE
-            }
-            Some("cgroup") => {
-                args.cgroup = scalar(field)?;
-                ArgSet::CGROUP
-            }
-            Some(_) => return Err(wrong("a field of clone_args", field)),
-            None => {
-                tail = behind(field)?.unwrap_or(tail);
-                ArgSet::NONE
-            }
-        };
-        *known = known.and(told);
-    }
-    if !flagged {
-        return Err(Trouble::new("flags=", ""));
-    }
-    Ok(Body::Read {
-        args,
-        tls: the_tls,
-        set_tid,
-        tail,
-    })
-}
-
-/// `[77, 4000]`, or `[77, ... /* 0x9004 */]` where the memory ended there.
-/// Only then is the array's address known.
-fn pids(items: &[Item<'_>], args: &mut CloneArgs) -> Result<SetTid, Trouble> {
-    let mut pids = Vec::new();
-    for item in items {
-        let Value::Scalar(text) = item.value else {
-            return Err(wrong("a pid", item));
-        };
-        if let Some(comment) = text.strip_prefix("...") {
-            let end = comment
-                .trim()
-                .strip_prefix("/*")
-                .and_then(|comment| comment.strip_suffix("*/"))
-                .and_then(|addr| number(addr.trim()));
-            if let Some(end) = end {
-                args.set_tid = end.wrapping_sub(pids.len() as u64 * 4);
-            }
-        } else {
-            pids.push(signed(text).ok_or_else(|| wrong("a pid", item))?);
-        }
-    }
-    Ok(SetTid::Pids(pids))
-}
-
-/// What stands behind the fields known: `/* bytes 88..127 */ "\x00"...`, or
-/// `???` where it could not be read. Dots alone say nothing.
-fn behind(field: &Item<'_>) -> Result<Option<Tail>, Trouble> {
-    let Value::Scalar(text) = field.value else {
-        return Err(wrong("a field of clone_args", field));
-    };
-    match text {
-        "..." => return Ok(None),
-        "???" => return Ok(Some(Tail::Unreadable { last: SIZE_VER2 })),
-        _ => {}
-    }
-    let tail = text.strip_prefix("/* bytes ").and_then(|text| {
-        let (range, bytes) = text.split_once("*/")?;
-        let (first, last) = range.trim().split_once("..")?;
-        if first.parse::<usize>().ok()? != SIZE_VER2 {
-            return None;
-        }
-        let bytes = bytes.trim();
-        let bytes = bytes.strip_suffix("...").unwrap_or(bytes);
-        Some(Tail::NonZero {
-            head: hex_string(bytes)?,
-            last: last.parse().ok()?,
-        })
-    });
-    tail.map(Some)
-        .ok_or_else(|| wrong("a field of clone_args", field))
-}
-
-/// `"\x00\x07"`
-fn hex_string(text: &str) -> Option<Vec<u8>> {
-    let inside = text.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.is_empty() {
-        return Some(Vec::new());
-    }
-    inside
-        .strip_prefix("\\x")?
-        .split("\\x")
-        .map(|byte| u8::from_str_radix(byte, 16).ok())
-        .collect()
-}
-
-/// What came of a call, behind its arguments; whether a meaning follows.
-fn result(cursor: &mut Cursor<'_>) -> Result<(Returned, bool), Trouble> {
-    cursor.skip_spaces();
-    if cursor.0.is_empty() {
-        return Ok((Returned::Unsaid, false));
-    }
-    let text = cursor.0;
-    if !cursor.eat("=") {
-        return Err(Trouble::new("'= ' and a result", text));
-    }
-    cursor.skip_spaces();
-    let text = cursor.0;
-    let length = text
-        .find([' ', '<', '\t', '\r', '\n'])
-        .unwrap_or(text.len());
-    let word = cursor.take(length);
-    let rest = cursor.0;
-    let error = || {
-        let mut words = rest.split_ascii_whitespace();
-        match words.next()? {
-            // strace's way with numbers that it has no name for.
-            "(errno" => words.next()?.strip_suffix(')')?.parse().ok().map(Errno),
-            name => Errno::from_name(name),
-        }
-    };
-    let returned = match word {
-        "?" => error().map_or(Returned::Never, Returned::Error),
-        "-1" => Returned::Error(error().ok_or_else(|| Trouble::new("an error", rest))?),
-        _ => match number(word).and_then(|n| i32::try_from(n).ok()) {
-            Some(0) => Returned::InChild,
-            Some(tid) => Returned::Child(outer(tid, rest)),
-            None => return Err(Trouble::new("a pid, -1 or ?", text)),
-        },
-    };
-    Ok((returned, rest.contains(" # ")))
-}
-
-/// The tid as the tracer sees it: strace may add it in a comment, and
-/// forktrace says so where it doesn't know it.
-fn outer(tid: i32, rest: &str) -> Option<i32> {
-    if rest.contains("in the caller's pid namespace)") {
-        return None;
-    }
-    match rest.split_once("/* ") {
-        Some((_, comment)) if comment.contains("in strace's PID NS") => {
-            comment.split(' ').next()?.parse().ok()
-        }
-        _ => Some(tid),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clone::args::SIZE_VER2;
+    use crate::clone::{Body, Clone3, CloneArgs, SetTid, Tail};
     use crate::event::{Child, Followed, Outcome};
     use crate::ids::Tid;
     use crate::view::syntax;
@@ -629,7 +393,7 @@ mod tests {
                 "forks()",
                 "not a call of fork, vfork, clone or clone3 but 'forks()'",
             ),
-            ("fork(", "the end of the arguments is missing at the end"),
+            ("fork(", "the closing bracket is missing at the end"),
             ("fork(1)", "not no arguments but '1'"),
             ("clone()", "flags= is missing at the end"),
             (

@@ -365,6 +365,9 @@ fn found(page: &mut Page, found: &Found) {
         _ => log::words(parsed, *caller).unwrap_or_default(),
     };
     page.head(&text[..length], &text[length..], Some(&words));
+    if log::is_untold(&parsed.request) {
+        return;
+    }
     for item in explain::known(&parsed.request, parsed.known) {
         page.item(&item);
     }
@@ -374,6 +377,7 @@ fn found(page: &mut Page, found: &Found) {
 /// What a call would do of which only the arguments are known.
 fn expected(parsed: &Parsed, caller: Option<crate::ids::Pid>) -> String {
     match rules::verdict(&parsed.request) {
+        _ if log::is_untold(&parsed.request) => log::UNTOLD.to_owned(),
         Some(rule) => format!(
             "{}: {}, {}",
             meaning::nothing(&parsed.request),

@@ -104,7 +104,7 @@ impl<'a> Cursor<'a> {
                 return Ok(items);
             }
             if self.0.is_empty() {
-                return Err(Trouble::new("the end of the arguments", self.0));
+                return Err(Trouble::new("the closing bracket", self.0));
             }
             items.push(self.item(depth)?);
         }
