@@ -19,10 +19,21 @@ impl Clauses {
     }
 }
 
+/// What became of CLONE_UNTRACED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untraced {
+    /// forktrace took it out for the call.
+    TakenOut,
+    /// It hides the child from forktrace.
+    Hidden,
+    /// Likewise, and the child has a filter that needs a tracer.
+    Stranded,
+}
+
 /// What a successful call made. `tgid` is the caller's process; `pidfd` what
-/// the kernel stored for CLONE_PIDFD, if that could be read back; `hidden`
-/// whether CLONE_UNTRACED hides the child from forktrace.
-pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, hidden: bool) -> String {
+/// the kernel stored for CLONE_PIDFD, if that could be read back; `untraced`
+/// what became of CLONE_UNTRACED, if it is there.
+pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, untraced: Untraced) -> String {
     if !request.is_decoded() {
         return "created; its arguments could not be read".to_owned();
     }
@@ -39,7 +50,7 @@ pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, hidden: bool) -
     }
     namespaces(&mut clauses, flags);
     tid_words(&mut clauses, request);
-    extras(&mut clauses, request, pidfd, hidden);
+    extras(&mut clauses, request, pidfd, untraced);
     if request.spec == Spec::Fork {
         clauses.add("fork(2) itself, where glibc's fork() uses clone");
     }
@@ -241,7 +252,7 @@ fn tid_words(clauses: &mut Clauses, request: &Request) {
     }
 }
 
-fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>, hidden: bool) {
+fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>, untraced: Untraced) {
     let flags = request.flags();
     if flags.has(CloneFlags::PIDFD) {
         match pidfd {
@@ -272,10 +283,16 @@ fn extras(clauses: &mut Clauses, request: &Request, pidfd: Option<i32>, hidden: 
         ),
         (
             CloneFlags::UNTRACED,
-            if hidden {
-                "CLONE_UNTRACED hides it from tracers: not followed"
-            } else {
-                "CLONE_UNTRACED, which would hide it from tracers, taken out for the call"
+            match untraced {
+                Untraced::Hidden => "CLONE_UNTRACED hides it from tracers: not followed",
+                Untraced::Stranded => {
+                    "CLONE_UNTRACED hides it from tracers and could not be taken out: not \
+                     followed, and its own forks and execs fail with ENOSYS, as its seccomp filter \
+                     needs a tracer"
+                }
+                Untraced::TakenOut => {
+                    "CLONE_UNTRACED, which would hide it from tracers, taken out for the call"
+                }
             },
         ),
         (
@@ -456,7 +473,7 @@ mod tests {
     }
 
     fn words(request: &Request) -> String {
-        created(request, Pid(4290), Some(5), true)
+        created(request, Pid(4290), Some(5), Untraced::Hidden)
     }
 
     #[test]

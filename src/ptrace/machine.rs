@@ -21,6 +21,7 @@ mod ends;
 mod orphans;
 #[cfg(test)]
 mod tests;
+mod untraced;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -28,12 +29,13 @@ use std::time::Duration;
 use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
-use crate::clone::{self, CloneFlags, Request, Spec};
+use crate::clone::{self, Request};
 use crate::event::{
     Attached, Create, End, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Errno, Pid, Signal, Tid};
+use untraced::Changed;
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -116,9 +118,8 @@ struct Task {
     silent: bool,
     /// Not wanted, and to be let go at its first stop.
     unwanted: bool,
-    /// The flags register of its clone as the program set it, while it holds
-    /// something else.
-    changed_flags: Option<(Abi, u64)>,
+    /// What of its creating call is not as the program set it.
+    changed: Option<Changed>,
 }
 
 /// A thread that was reported before its creation was.
@@ -152,13 +153,14 @@ struct Limbo {
 }
 
 /// What a child takes over from its parent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Parent {
     tgid: Pid,
     ns_level: u8,
     ns_moved: bool,
     depth: u32,
     silent: bool,
+    changed: Option<Changed>,
 }
 
 impl Parent {
@@ -169,6 +171,7 @@ impl Parent {
             ns_moved: task.ns_moved,
             depth: task.depth,
             silent: task.silent,
+            changed: task.changed.clone(),
         }
     }
 }
@@ -340,7 +343,7 @@ impl Machine {
             task.last_report = self.reports;
         }
         if std::mem::take(&mut task.expected) {
-            self.restore_flags(&stopped, probe);
+            self.put_back(&stopped, probe);
             self.first_stop(stopped, cause, output);
             return;
         }
@@ -349,7 +352,7 @@ impl Machine {
                 match probe.phase(&stopped) {
                     Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe, output),
                     Ok(Phase::Exit(value)) => {
-                        self.restore_flags(&stopped, probe);
+                        self.put_back(&stopped, probe);
                         self.left(tid, value, probe, output);
                     }
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
@@ -404,7 +407,7 @@ impl Task {
             depth: 0,
             silent: false,
             unwanted: false,
-            changed_flags: None,
+            changed: None,
         }
     }
 }

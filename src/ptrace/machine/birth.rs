@@ -44,14 +44,13 @@ impl Machine {
             }),
         };
         let parent = Parent::of(task);
-        let changed_flags = task.changed_flags;
-        self.restore_flags(&stopped, probe);
+        self.put_back(&stopped, probe);
         let told = self
             .tasks
             .get_mut(&child)
             .is_some_and(|task| std::mem::take(&mut task.adopted));
         if request.is_none() && !told {
-            self.named.insert(child, (tid, parent));
+            self.named.insert(child, (tid, parent.clone()));
             self.take_named(child, probe, output);
         }
         if let Some(request) = request.filter(|_| !told) {
@@ -68,10 +67,6 @@ impl Machine {
                 pidfd,
             };
             self.born(tid, parent, birth, probe, output);
-            // The child's registers are a copy of its parent's.
-            if let Some(task) = self.tasks.get_mut(&child) {
-                task.changed_flags = changed_flags;
-            }
             self.join(child, probe, output);
         }
         self.go_on(stopped, Cause::Created, output);
@@ -102,6 +97,7 @@ impl Machine {
             tgid,
             ns_level: level,
             ns_moved: moved,
+            changed,
             ..
         } = parent;
         let kind = kind_of(child, &request, probe);
@@ -166,6 +162,7 @@ impl Machine {
                 pid_ns,
                 vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
+                changed: changed.map(|changed| changed.in_child(flags)),
                 depth,
                 silent,
                 unwanted: !wanted && self.settings.stops != Stops::Seccomp,
@@ -220,7 +217,10 @@ impl Machine {
             tid: (level == 0).then_some(child),
             returned,
             own: returned,
-            followed: Followed::Untraced,
+            followed: match self.settings.stops {
+                Stops::Seccomp => Followed::Stranded,
+                Stops::Event | Stops::Syscall => Followed::Untraced,
+            },
             parent_tid: None,
             pidfd: None,
         });
@@ -236,7 +236,7 @@ impl Machine {
                 if let Some(task) = self.tasks.get_mut(&child) {
                     task.expected = false;
                 }
-                self.restore_flags(&stopped, probe);
+                self.put_back(&stopped, probe);
                 self.first_stop(stopped, cause, output);
             }
             // A tid that died unnamed (its parent was killed as well) may have

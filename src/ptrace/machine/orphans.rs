@@ -72,7 +72,7 @@ impl Machine {
         let fits = |task: &Task| match &task.doing {
             _ if task.expected => false,
             Doing::Creating(request) => {
-                let same = if task.changed_flags.is_some() { 1 } else { 0 };
+                let same = if task.changed.is_some() { 1 } else { 0 };
                 request.syscall.nr == call.nr && request.syscall.args[same..] == call.args[same..]
             }
             _ => self.settings.stops == Stops::Event,
@@ -323,7 +323,7 @@ impl Machine {
         // Its registers and memory are a copy of its parent's.
         let request = probe.creating_call(stopped).ok().and_then(|syscall| {
             let mut memory = probe.memory(stopped);
-            clone::decode(syscall, &mut memory, limit)
+            clone::decode(parent.original_call(syscall), &mut memory, limit)
         });
         self.held.insert(child, held);
         match request {
