@@ -88,11 +88,7 @@ impl Machine {
             pidfd,
         } = birth;
         let flags = request.flags();
-        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == child) {
-            // Its tid has been given away: nothing of it can come any more.
-            let limbo = self.limbo.remove(index);
-            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
-        }
+        self.bury_former(child, probe, output);
         let Parent {
             tgid,
             ns_level: level,

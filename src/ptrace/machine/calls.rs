@@ -130,6 +130,8 @@ impl Machine {
             false => self.tasks.remove(&former),
         };
         if let Some(mut caller) = caller {
+            // The tid is the caller's from here on.
+            self.tell_dead_one(tid, probe, output);
             // Not there if it had ended before it could be attached to.
             if let Some(leader) = self.tasks.remove(&tid) {
                 let (tgid, silent) = (leader.tgid, leader.silent);

@@ -141,7 +141,7 @@ impl Machine {
     }
 
     /// Forgets everything, telling that the threads left are not followed any
-    /// more.
+    /// more. Where no filter forbids it.
     pub fn let_go(&mut self, now: Duration, output: &mut Output) {
         self.now = now;
         let mut left: Vec<(Tid, Pid)> = self
@@ -151,8 +151,8 @@ impl Machine {
             .map(|(tid, task)| (tid, task.tgid))
             .collect();
         left.sort_unstable();
-        self.held.clear();
         self.limbo.clear();
+        self.drain(output);
         for (tid, tgid) in left {
             self.tell(output, tid, tgid, EventKind::Lost(Lost::Detached));
         }

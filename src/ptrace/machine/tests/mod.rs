@@ -11,11 +11,11 @@ mod hidden;
 mod limits;
 mod orphans;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::*;
-use crate::event::Followed;
+use crate::event::{Child, Followed};
 use crate::memory::{Memory, Regions};
 use crate::ptrace::probe::Probe;
 
@@ -65,6 +65,28 @@ struct Thread {
     reports: Vec<Report>,
     /// The call that made it, as its registers at the first stop show it.
     born_by: Syscall,
+    /// Reports that come only after so many of another thread: the index of the
+    /// report, that thread and the number.
+    gates: Vec<(usize, (i32, usize))>,
+    /// The report at which it is killed in its stop: no question is answered.
+    deaf_at: Option<usize>,
+}
+
+impl Thread {
+    /// Its report of this index comes only after so many of another thread.
+    fn gate(mut self, report: usize, after: (i32, usize)) -> Thread {
+        self.gates.push((report, after));
+        self
+    }
+
+    /// Whether its next report may come, given how many each thread has made.
+    fn may_report(&self, made: &BTreeMap<i32, usize>) -> bool {
+        let count = |tid: i32| made.get(&tid).copied().unwrap_or(0);
+        let next = count(self.tid);
+        let open = |(tid, number): (i32, usize)| count(tid) >= number;
+        let gates = self.gates.iter().filter(|(report, _)| *report == next);
+        next < self.reports.len() && open(self.after) && gates.into_iter().all(|(_, g)| open(*g))
+    }
 }
 
 fn thread(tid: i32, after: (i32, usize), born_by: Syscall, reports: &[Report]) -> Thread {
@@ -73,6 +95,8 @@ fn thread(tid: i32, after: (i32, usize), born_by: Syscall, reports: &[Report]) -
         after,
         reports: reports.to_vec(),
         born_by,
+        gates: Vec::new(),
+        deaf_at: None,
     }
 }
 
@@ -227,6 +251,11 @@ impl Run {
             Delivery(signal) => stop(Cause::Signal(Signal(signal))),
             Ended(end) => Input::End(Tid(tid), end),
         };
+        // Killed in its stop, or, a leader, by another thread's exec.
+        if matches!(report, Ended(_) | Exec(_)) && self.running.get(&tid) == Some(&false) {
+            self.running.insert(tid, true);
+            self.held_back -= 1;
+        }
         if matches!(input, Input::Stop(..)) {
             self.running.insert(tid, false);
             self.held_back += 1;
@@ -297,44 +326,75 @@ fn line(event: &Event) -> String {
 
 /// Every order of a scenario's reports that the kernel may choose.
 fn for_every_order(stops: Stops, follow: bool, threads: &[Thread], check: &dyn Fn(&Run)) -> usize {
-    fn descend(
-        stops: Stops,
-        follow: bool,
-        threads: &[Thread],
-        prefix: &mut Vec<usize>,
-        check: &dyn Fn(&Run),
-    ) -> usize {
+    for_every_order_after(stops, follow, threads, &|_| {}, check)
+}
+
+/// The same, with each run prepared.
+fn for_every_order_after(
+    stops: Stops,
+    follow: bool,
+    threads: &[Thread],
+    prepare: &dyn Fn(&mut Run),
+    check: &dyn Fn(&Run),
+) -> usize {
+    let descent = Descent {
+        stops,
+        follow,
+        threads,
+        prepare,
+        check,
+    };
+    descent.descend(&mut Vec::new())
+}
+
+/// A scenario, and what to do in each order of it.
+struct Descent<'a> {
+    stops: Stops,
+    follow: bool,
+    threads: &'a [Thread],
+    prepare: &'a dyn Fn(&mut Run),
+    check: &'a dyn Fn(&Run),
+}
+
+impl Descent<'_> {
+    /// All orders that begin with `prefix`, a list of indices of threads. How
+    /// many there are.
+    fn descend(&self, prefix: &mut Vec<usize>) -> usize {
+        let threads = self.threads;
         // Runs are replayed from the start: cheaper to write than to clone.
-        let mut run = Run::new(stops, follow);
+        let mut run = Run::new(self.stops, self.follow);
         for t in threads {
             if t.tid != 1 {
                 run.probe.registers.insert(t.tid, t.born_by);
             }
         }
+        (self.prepare)(&mut run);
         let mut made: BTreeMap<i32, usize> = BTreeMap::new();
         for index in prefix.iter() {
             let t = &threads[*index];
             let count = made.entry(t.tid).or_default();
+            run.probe.gone = t.deaf_at == Some(*count);
             run.feed(t.tid, t.reports[*count]);
+            run.probe.gone = false;
             *count += 1;
         }
         let ready: Vec<usize> = threads
             .iter()
             .enumerate()
             .filter(|(_, t)| {
-                let count = made.get(&t.tid).copied().unwrap_or(0);
-                let next = t.reports.get(count);
+                let next = t.reports.get(made.get(&t.tid).copied().unwrap_or(0));
                 // The end can come even to a thread that is held (SIGKILL).
                 let free = run.running.get(&t.tid).copied().unwrap_or(true)
-                    || matches!(next, Some(Ended(_)));
-                next.is_some() && free && made.get(&t.after.0).copied().unwrap_or(0) >= t.after.1
+                    || matches!(next, Some(Ended(_) | Exec(_)));
+                free && t.may_report(&made)
             })
             .map(|(index, _)| index)
             .collect();
         let total: usize = threads.iter().map(|t| t.reports.len()).sum();
         if prefix.len() == total {
             run.overdue(3000);
-            check(&run);
+            run.overdue(6000);
+            (self.check)(&run);
             return 1;
         }
         assert!(
@@ -346,12 +406,62 @@ fn for_every_order(stops: Stops, follow: bool, threads: &[Thread], check: &dyn F
         let mut orders = 0;
         for index in ready {
             prefix.push(index);
-            orders += descend(stops, follow, threads, prefix, check);
+            orders += self.descend(prefix);
             prefix.pop();
         }
         orders
     }
-    descend(stops, follow, threads, &mut Vec::new(), check)
+}
+
+/// Nobody is created, or there, twice at once; nobody is left without a
+/// decision.
+fn assert_sound(run: &Run) {
+    assert_single_births(&run.events);
+    assert_eq!(run.held_back, 0, "{:?}", run.lines());
+    assert!(!run.machine.is_waiting(), "{:?}", run.lines());
+}
+
+/// No thread that lives is born, or found, again.
+fn assert_single_births(events: &[Event]) {
+    let mut alive: HashSet<Tid> = HashSet::new();
+    for event in events {
+        match &event.kind {
+            EventKind::Create(create) => {
+                let followed = |child: &&Child| child.followed == Followed::Yes;
+                if let Some(child) = create.child().filter(followed).and_then(|c| c.tid) {
+                    assert!(alive.insert(child), "{child} is born twice: {events:#?}");
+                }
+            }
+            EventKind::Attached(_) => {
+                assert!(alive.insert(event.tid), "{} is there twice", event.tid);
+            }
+            EventKind::Exec(exec) => {
+                if let Some(leader) = exec.continues_as {
+                    alive.remove(&event.tid);
+                    alive.insert(leader);
+                }
+            }
+            EventKind::End(_) | EventKind::Lost(_) => {
+                alive.remove(&event.tid);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How many events are those lines.
+fn count(run: &Run, wanted: &[&str]) -> usize {
+    let is = |line: &String| wanted.contains(&line.as_str());
+    run.lines().iter().filter(|line| is(line)).count()
+}
+
+/// The reports of an exec up to its event, which comes under the leader's tid.
+fn exec_entry(stops: Stops) -> Vec<Report> {
+    match stops {
+        Stops::Event => vec![],
+        Stops::Seccomp => vec![Seccomp(EXEC)],
+        Stops::Syscall => vec![Entry(EXEC)],
+    }
 }
 
 fn position(lines: &[String], wanted: &str) -> usize {
