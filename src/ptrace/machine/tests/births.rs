@@ -202,9 +202,150 @@ fn numbers_of_inner_pid_namespaces_are_told_apart() {
 fn a_tid_that_died_unnamed_may_be_born_again() {
     let mut run = Run::new(Stops::Event, true);
     run.feed(2, KILLED);
+    run.probe.ended.clear();
     run.probe.families.insert(2, (2, 1));
     run.feed(1, Created(2, FORK));
     run.feed(2, Trap);
     assert_eq!(run.lines(), ["1 made Process 2"]);
     assert_eq!(run.held_back, 0, "the second bearer of the tid runs");
+}
+
+/// A sibling is the creation of who called, though its parent is another.
+#[test]
+fn clone_parent_in_any_order() {
+    let sibling = syscall(56, [0x8011, 0, 0, 0, 0, 0]);
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, FORK, 2);
+        first.push(GONE);
+        let mut second = vec![Trap];
+        second.extend(creation(stops, sibling, 3));
+        second.push(GONE);
+        let threads = [
+            thread(1, (1, 0), FORK, &first),
+            thread(2, (1, born), FORK, &second),
+            thread(3, (2, 1 + born), sibling, &[Trap, GONE]),
+        ];
+        let prepare = |run: &mut Run| {
+            run.probe.families.insert(2, (2, 1));
+            run.probe.families.insert(3, (3, 1));
+        };
+        for_every_order_after(stops, true, &threads, &prepare, &|run| {
+            assert_sound(run);
+            assert_set(
+                run,
+                &[
+                    "1 made Process 2",
+                    "2 made Process 3",
+                    "1 Exited(0)",
+                    "2 Exited(0)",
+                    "3 Exited(0)",
+                ],
+            );
+            assert!(run.machine.is_empty());
+        });
+    }
+}
+
+/// A tid that is reaped may be given to the next child.
+#[test]
+fn a_pid_used_again_in_any_order() {
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, FORK, 2);
+        let again = first.len();
+        first.extend(creation(stops, FORK, 2));
+        first.push(GONE);
+        for end in [GONE, KILLED] {
+            let threads = [
+                thread(1, (1, 0), FORK, &first).gate(again, (2, 2)),
+                thread(2, (1, born), FORK, &[Trap, end, Trap, GONE]).gate(2, (1, again + born)),
+            ];
+            let prepare = |run: &mut Run| {
+                run.probe.families.insert(2, (2, 1));
+            };
+            for_every_order_after(stops, true, &threads, &prepare, &|run| {
+                assert_sound(run);
+                let lines = run.lines();
+                assert_eq!(count(run, &["1 made Process 2"]), 2, "{lines:?}");
+                let ends = lines
+                    .iter()
+                    .filter(|line| line.starts_with("2 Exited") || line.starts_with("2 Killed"));
+                assert_eq!(ends.count(), 2, "{stops:?}: {lines:?}");
+                assert!(run.machine.is_empty());
+            });
+        }
+    }
+}
+
+/// The end of a leader is reported only when its last thread has ended.
+#[test]
+fn a_leader_that_exits_first_in_any_order() {
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, THREAD, 2);
+        let gone = first.len();
+        first.push(GONE);
+        let mut second = vec![Trap];
+        second.extend(creation(stops, THREAD, 3));
+        second.extend(creation(stops, FORK, 4));
+        second.push(GONE);
+        let forks = 1 + creation(stops, THREAD, 3).len();
+        let threads = [
+            thread(1, (1, 0), FORK, &first)
+                .gate(gone, (2, second.len()))
+                .gate(gone, (3, 2)),
+            thread(2, (1, born), THREAD, &second),
+            thread(3, (2, 1 + born), THREAD, &[Trap, GONE]),
+            thread(4, (2, forks + born), FORK, &[Trap, GONE]),
+        ];
+        for_every_order(stops, true, &threads, &|run| {
+            assert_sound(run);
+            assert_set(
+                run,
+                &[
+                    "1 made Thread 2",
+                    "2 made Thread 3",
+                    "2 made Process 4",
+                    "1 Exited(0)",
+                    "2 Exited(0)",
+                    "3 Exited(0)",
+                    "4 Exited(0)",
+                ],
+            );
+            assert!(run.machine.is_empty());
+        });
+    }
+}
+
+/// A fork that a signal made start again is one creation, whoever reports first.
+#[test]
+fn a_restarted_fork_in_any_order() {
+    const ERESTARTNOINTR: i64 = -513;
+    for stops in ALL {
+        let mut first = Vec::new();
+        for _ in 0..2 {
+            match stops {
+                Stops::Event => {}
+                Stops::Seccomp => first.extend([Seccomp(FORK), Exit(ERESTARTNOINTR)]),
+                Stops::Syscall => first.extend([Entry(FORK), Exit(ERESTARTNOINTR)]),
+            }
+            first.push(Delivery(14));
+        }
+        let exists = first.len() + before_birth(stops);
+        first.extend(creation(stops, FORK, 2));
+        first.push(GONE);
+        let threads = [
+            thread(1, (1, 0), FORK, &first),
+            thread(2, (1, exists), FORK, &[Trap, GONE]),
+        ];
+        for_every_order(stops, true, &threads, &|run| {
+            assert_sound(run);
+            assert_eq!(count(run, &["1 made Process 2"]), 1);
+            let restarts = if stops == Stops::Event { 0 } else { 2 };
+            assert_eq!(count(run, &["1 failed 513"]), restarts);
+            assert_eq!(run.lines().len(), 3 + restarts, "{:?}", run.lines());
+            assert!(run.machine.is_empty());
+        });
+    }
 }

@@ -114,3 +114,190 @@ fn an_exec_tells_whom_it_releases_from_vfork() {
         assert_eq!(exec.releases, Some(Tid(1)));
     }
 }
+
+/// What a leader may be doing when another thread's exec does away with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leader {
+    /// Nothing that is traced; or it has exited, which is not reported while
+    /// another thread is left.
+    Idle,
+    /// A call that is traced, and will never return.
+    InFork,
+}
+
+/// Thread 2 execs while the leader, 1, is somewhere and 3 is killed by the exec.
+#[test]
+fn exec_from_a_thread_in_any_order() {
+    for stops in ALL {
+        for leader in [Leader::Idle, Leader::InFork] {
+            let born = before_birth(stops);
+            let mut first = creation(stops, THREAD, 2);
+            let created = first.len();
+            first.extend(creation(stops, THREAD, 3));
+            let both = first.len();
+            if leader == Leader::InFork && stops != Stops::Event {
+                first.push(creation(stops, FORK, 4)[0]);
+            }
+            let taken_over = first.len();
+            // From here on it is the thread that called exec.
+            first.push(Exec(2));
+            if stops == Stops::Syscall {
+                first.push(Exit(0));
+            }
+            let second_life = first.len();
+            first.extend(creation(stops, FORK, 4));
+            first.push(GONE);
+            let mut executor = vec![Trap];
+            executor.extend(exec_entry(stops));
+            let last = executor.len();
+            let threads = [
+                // An exec waits until the other threads are gone.
+                thread(1, (1, 0), FORK, &first)
+                    .gate(taken_over, (2, last))
+                    .gate(taken_over, (3, 2)),
+                thread(2, (1, born), THREAD, &executor).gate(1, (1, both)),
+                thread(3, (1, created + born), THREAD, &[Trap, KILLED]),
+                thread(4, (1, second_life + born), FORK, &[Trap, GONE]),
+            ];
+            let orders = for_every_order(stops, true, &threads, &|run| {
+                assert_sound(run);
+                let lines = run.lines();
+                let vanished = position(&lines, "1 superseded by 2");
+                assert_eq!(lines[vanished + 1], "2 exec Some(true)", "{lines:?}");
+                for (before, after) in [
+                    ("1 made Thread 2", "1 superseded by 2"),
+                    (
+                        "1 made Thread 3",
+                        "3 Killed { signal: Signal(9), core_dumped: false }",
+                    ),
+                    ("2 exec Some(true)", "1 made Process 4"),
+                    ("1 made Process 4", "4 Exited(0)"),
+                ] {
+                    assert!(
+                        position(&lines, before) < position(&lines, after),
+                        "{lines:?}"
+                    );
+                }
+                let in_fork = leader == Leader::InFork && stops != Stops::Event;
+                assert_eq!(
+                    count(run, &["1 unknown"]),
+                    usize::from(in_fork),
+                    "{lines:?}"
+                );
+                assert_eq!(lines.len(), 8 + usize::from(in_fork), "{lines:?}");
+                assert!(run.machine.is_empty());
+            });
+            assert!(orders > 10, "{stops:?} {leader:?}: {orders} orders");
+        }
+    }
+}
+
+/// The leader had created a child, and the exec came before it could say so.
+#[test]
+fn exec_from_a_thread_while_the_leaders_child_is_born() {
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, THREAD, 2);
+        let made = first.len();
+        first.extend(creation(stops, FORK, 3).into_iter().take(born));
+        let taken_over = first.len();
+        first.extend([Exec(2), GONE]);
+        let mut executor = vec![Trap];
+        executor.extend(exec_entry(stops));
+        let last = executor.len();
+        let threads = [
+            thread(1, (1, 0), FORK, &first).gate(taken_over, (2, last)),
+            thread(2, (1, born), THREAD, &executor).gate(1, (1, made)),
+            thread(3, (1, taken_over), FORK, &[Trap, GONE]),
+        ];
+        let prepare = |run: &mut Run| {
+            run.probe.families.insert(2, (1, 999));
+            run.probe.families.insert(3, (3, 1));
+        };
+        for_every_order_after(stops, true, &threads, &prepare, &|run| {
+            assert_sound(run);
+            let told = count(run, &["1 made Process 3", "3 attached"]);
+            // Nobody else's, and told once; 2 can't be taken for its creator.
+            assert_eq!(told, 1, "{stops:?}: {:?}", run.lines());
+            assert!(run.machine.is_empty(), "{:?}", run.lines());
+        });
+    }
+}
+
+/// Killed in the stop of its exec: whoever is left of its process is the caller.
+#[test]
+fn a_thread_killed_in_the_stop_of_its_exec() {
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, THREAD, 2);
+        let taken_over = first.len();
+        first.extend([Exec(2), KILLED]);
+        let mut executor = vec![Trap];
+        executor.extend(exec_entry(stops));
+        let last = executor.len();
+        let mut leader = thread(1, (1, 0), FORK, &first).gate(taken_over, (2, last));
+        leader.deaf_at = Some(taken_over);
+        let threads = [
+            leader,
+            thread(2, (1, born), THREAD, &executor).gate(1, (1, taken_over)),
+        ];
+        for_every_order(stops, true, &threads, &|run| {
+            assert_sound(run);
+            assert_set(
+                run,
+                &[
+                    "1 made Thread 2",
+                    "1 superseded by 2",
+                    "2 exec Some(true)",
+                    "1 Killed { signal: Signal(9), core_dumped: false }",
+                ],
+            );
+            assert!(run.machine.is_empty());
+        });
+    }
+}
+
+/// 1 waits for 2, which waits for 3: freed by the exec of one and the end of the other.
+#[test]
+fn nested_vfork_in_any_order() {
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, VFORK, 2);
+        first.push(GONE);
+        let mut second = vec![Trap];
+        second.extend(creation(stops, VFORK, 3));
+        let freed = second.len() - usize::from(stops == Stops::Syscall);
+        second.extend(exec_entry(stops));
+        second.push(Exec(2));
+        let done = second.len();
+        second.push(GONE);
+        // A suspended parent reports nothing but the event before.
+        let suspended = born + 1;
+        let threads = [
+            thread(1, (1, 0), FORK, &first).gate(suspended, (2, done)),
+            thread(2, (1, born), VFORK, &second).gate(freed, (3, 2)),
+            thread(3, (2, 1 + born), VFORK, &[Trap, GONE]),
+        ];
+        let orders = for_every_order(stops, true, &threads, &|run| {
+            assert_sound(run);
+            assert_set(
+                run,
+                &[
+                    "1 made Vfork 2",
+                    "2 made Vfork 3",
+                    "3 Exited(0)",
+                    "2 exec Some(true)",
+                    "2 Exited(0)",
+                    "1 Exited(0)",
+                ],
+            );
+            let releases = |event: &Event| match &event.kind {
+                EventKind::Exec(exec) => exec.releases,
+                _ => None,
+            };
+            assert_eq!(run.events.iter().find_map(releases), Some(Tid(1)));
+            assert!(run.machine.is_empty());
+        });
+        assert!(orders > 1, "{stops:?}");
+    }
+}

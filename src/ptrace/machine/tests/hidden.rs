@@ -99,3 +99,169 @@ fn the_end_of_a_stranger_is_nothing_new() {
     assert!(!run.machine.is_waiting());
     assert_eq!(run.lines(), ["1 made Process 7"]);
 }
+
+/// `clone3` whose structure asks for CLONE_UNTRACED, and the structure.
+fn untraced3(more: u64) -> (Syscall, Vec<u8>) {
+    let mut fields = [0u64; 11];
+    fields[0] = 0x80_0000 | more;
+    fields[4] = 17;
+    let bytes = fields.iter().flat_map(|f| f.to_le_bytes()).collect();
+    (syscall(435, [0x2000, 88, 0, 0, 0, 0]), bytes)
+}
+
+const BEFORE: [u8; 88] = [0x5a; 88];
+
+/// The bit is out for the call only; then register and memory are as before, in both.
+#[test]
+fn clone3_is_given_a_copy_without_the_bit() {
+    const VM: u64 = 0x100;
+    for more in [0, VM] {
+        let (call, structure) = untraced3(more);
+        let threads = [
+            thread(1, (1, 0), FORK, &[Seccomp(call), Created(2, call), GONE]),
+            // Its registers are its creator's at the call.
+            thread(
+                2,
+                (1, 1),
+                syscall(435, [BELOW_STACK, 88, 0, 0, 0, 0]),
+                &[Trap, GONE],
+            ),
+        ];
+        let prepare = |run: &mut Run| {
+            run.probe.structure = structure.clone();
+            run.probe.below_stack = Some(BEFORE.to_vec());
+        };
+        let orders = for_every_order_after(Stops::Seccomp, true, &threads, &prepare, &|run| {
+            assert_sound(run);
+            let mut copy = structure.clone();
+            copy[2] = 0;
+            assert_eq!(run.probe.lent, copy, "all but the bit");
+            let mut firsts = run.probe.first_arguments.clone();
+            firsts.sort_unstable();
+            // Killed before it ran, it got nothing.
+            let ran = run.resumed.iter().any(|(tid, _)| *tid == 2);
+            let expected = [(1, 0x2000), (1, BELOW_STACK), (2, 0x2000)];
+            assert_eq!(firsts, expected[..2 + usize::from(ran)]);
+            let mut written = run.probe.written.clone();
+            written.sort_unstable();
+            let mut expected = vec![(1, BELOW_STACK, BEFORE.to_vec())];
+            // Where the memory is one, it was put back already.
+            if more != VM && ran {
+                expected.push((2, BELOW_STACK, BEFORE.to_vec()));
+            }
+            assert_eq!(written, expected);
+            let EventKind::Create(create) = &run.events[0].kind else {
+                panic!("{:?}", run.lines())
+            };
+            assert!(
+                create.request.flags().has(CloneFlags::UNTRACED),
+                "as asked for"
+            );
+            assert_eq!(create.child().unwrap().followed, Followed::Yes);
+            assert_eq!(run.lines().len(), 3);
+        });
+        assert!(orders > 3);
+    }
+}
+
+#[test]
+fn a_clone3_that_fails_gets_its_register_and_memory_back() {
+    let (call, structure) = untraced3(0);
+    let mut run = Run::new(Stops::Seccomp, true);
+    run.probe.structure = structure;
+    run.probe.below_stack = Some(BEFORE.to_vec());
+    run.feed(1, Seccomp(call));
+    run.feed(1, Exit(-513));
+    assert_eq!(run.probe.first_arguments, [(1, BELOW_STACK), (1, 0x2000)]);
+    assert_eq!(run.probe.written, [(1, BELOW_STACK, BEFORE.to_vec())]);
+    // And again when it is started again.
+    run.feed(1, Seccomp(call));
+    assert_eq!(run.probe.first_arguments.len(), 3);
+    assert_eq!(run.held_back, 0);
+}
+
+/// Without a place for the copy nothing is touched, and what comes of it is told.
+#[test]
+fn clone3_without_a_place_for_the_copy_is_left_as_it_is() {
+    let (call, structure) = untraced3(0);
+    let i386 = Syscall {
+        abi: Abi::I386,
+        ..call
+    };
+    for (call, below) in [(call, None), (i386, Some(BEFORE.to_vec()))] {
+        let mut run = Run::new(Stops::Seccomp, true);
+        run.probe.structure = structure.clone();
+        run.probe.below_stack = below;
+        run.feed(1, Seccomp(call));
+        run.feed(1, Exit(7));
+        assert!(run.probe.first_arguments.is_empty() && run.probe.written.is_empty());
+        let EventKind::Create(create) = &run.events[0].kind else {
+            panic!("{:?}", run.lines())
+        };
+        assert_eq!(create.child().unwrap().followed, Followed::Stranded);
+    }
+}
+
+/// The creator is killed before it names its child: that gets its own back too, and the
+/// line says what was asked for.
+#[test]
+fn a_child_whose_creator_was_killed_gets_its_register_back() {
+    let (call3, structure) = untraced3(0);
+    for (call, childs) in [
+        (untraced(0), syscall(56, [0x11, 0, 0, 0, 0, 0])),
+        (call3, syscall(435, [BELOW_STACK, 88, 0, 0, 0, 0])),
+    ] {
+        let threads = [
+            thread(1, (1, 0), FORK, &[Seccomp(call), KILLED]),
+            thread(2, (1, 1), childs, &[Trap, GONE]),
+        ];
+        let prepare = |run: &mut Run| {
+            run.probe.structure = structure.clone();
+            run.probe.below_stack = Some(BEFORE.to_vec());
+            run.probe.families.insert(2, (2, 999));
+        };
+        for_every_order_after(Stops::Seccomp, true, &threads, &prepare, &|run| {
+            assert_sound(run);
+            let told = count(run, &["1 made Process 2", "2 attached"]);
+            assert_eq!(told, 1, "{:?}", run.lines());
+            // It ran, so its creator is known.
+            if run.resumed.iter().any(|(tid, _)| *tid == 2) {
+                let put_back = (2, call.args[0]);
+                assert!(run.probe.first_arguments.contains(&put_back));
+                let EventKind::Create(create) = &run.events[0].kind else {
+                    panic!("{:?}", run.lines())
+                };
+                assert!(create.request.flags().has(CloneFlags::UNTRACED));
+            }
+        });
+    }
+}
+
+/// Handed to the caller's tracer, hidden from it or not: one creation in any order.
+#[test]
+fn clone_ptrace_in_any_order() {
+    const PTRACE: u64 = 0x2000;
+    let plain = syscall(56, [0x11 | PTRACE, 0, 0, 0, 0, 0]);
+    for stops in ALL {
+        let born = before_birth(stops);
+        let mut first = creation(stops, plain, 2);
+        first.push(GONE);
+        let threads = [
+            thread(1, (1, 0), FORK, &first),
+            thread(2, (1, born), plain, &[Trap, GONE]),
+        ];
+        for_every_order(stops, true, &threads, &|run| {
+            assert_sound(run);
+            assert_set(run, &["1 made Process 2", "1 Exited(0)", "2 Exited(0)"]);
+        });
+    }
+    let hidden = untraced(PTRACE);
+    let threads = [
+        thread(1, (1, 0), FORK, &[Entry(hidden), Exit(2), GONE]),
+        thread(2, (1, 1), hidden, &[Trap, GONE]),
+    ];
+    for_every_order(Stops::Syscall, true, &threads, &|run| {
+        assert_sound(run);
+        assert_set(run, &["1 made Process 2", "1 Exited(0)", "2 Exited(0)"]);
+    });
+}

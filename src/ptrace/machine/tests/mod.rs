@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::*;
+use crate::clone::CloneFlags;
 use crate::event::{Child, Followed};
 use crate::memory::{Memory, Regions};
 use crate::ptrace::probe::Probe;
@@ -108,6 +109,8 @@ struct Answers {
     report: Option<Report>,
     registers: HashMap<i32, Syscall>,
     families: HashMap<i32, (i32, i32)>,
+    /// Threads whose end was reported, and nothing since.
+    ended: HashSet<i32>,
     gone: bool,
     no_registers: Option<i32>,
     asleep: Vec<i32>,
@@ -197,6 +200,9 @@ impl Probe for Answers {
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
+        if self.ended.contains(&tid.0) {
+            return None;
+        }
         self.families.get(&tid.0).map(|(g, p)| (Pid(*g), Pid(*p)))
     }
 }
@@ -260,6 +266,10 @@ impl Run {
             self.running.insert(tid, false);
             self.held_back += 1;
         }
+        match report {
+            Ended(_) => self.probe.ended.insert(tid),
+            _ => self.probe.ended.remove(&tid),
+        };
         self.probe.report = Some(report);
         let mut output = Output::default();
         self.machine

@@ -210,3 +210,50 @@ fn a_parent_killed_after_naming_its_child_is_its_parent() {
         assert_eq!(run.held_back, 0);
     }
 }
+
+/// SIGKILL of a creator after any of its reports, or in any of its stops; of its child
+/// too, or not: the child is told of once, and is nobody else's.
+#[test]
+fn a_creator_killed_at_any_point() {
+    for stops in ALL {
+        for call in [FORK, VFORK, THREAD] {
+            let whole = creation(stops, call, 2);
+            let born = before_birth(stops);
+            for cut in born..=whole.len() {
+                for deaf in [false, true] {
+                    for end in [GONE, KILLED] {
+                        let mut reports = whole[..cut].to_vec();
+                        reports.push(KILLED);
+                        let mut creator = thread(1, (1, 0), FORK, &reports);
+                        creator.deaf_at = (deaf && cut > born).then(|| cut - 1);
+                        let threads = [creator, thread(2, (1, born), call, &[Trap, end])];
+                        let group = if call == THREAD { 1 } else { 2 };
+                        let prepare = |run: &mut Run| {
+                            run.probe.families.insert(2, (group, 999));
+                        };
+                        for_every_order_after(stops, true, &threads, &prepare, &|run| {
+                            assert_sound(run);
+                            let lines = run.lines();
+                            let made: Vec<&String> = lines
+                                .iter()
+                                .filter(|l| l.contains(" made ") || l.contains(" attached"))
+                                .collect();
+                            assert_eq!(made.len(), 1, "{stops:?} {call:?} {cut}: {lines:?}");
+                            let mine = made[0].starts_with("1 made ") && made[0].ends_with(" 2");
+                            assert!(mine || made[0] == "2 attached", "{lines:?}");
+                            let ends = |tid: &str| {
+                                let end = |l: &&String| {
+                                    l.starts_with(&format!("{tid} Killed"))
+                                        || l.starts_with(&format!("{tid} Exited"))
+                                };
+                                lines.iter().filter(end).count()
+                            };
+                            assert_eq!((ends("1"), ends("2")), (1, 1), "{lines:?}");
+                            assert!(run.machine.is_empty(), "{lines:?}");
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
