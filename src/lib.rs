@@ -127,14 +127,11 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         tracer.drain();
     }
     loop {
-        let event = match tracer.next() {
-            Ok(Some(event)) => event,
-            Ok(None) => break,
-            Err(error) => return Err(LaunchError::Refused(error)),
-        };
+        let event = tracer.next().map_err(LaunchError::Refused)?;
         for notice in tracer.take_notices() {
             say(&notice);
         }
+        let Some(event) = event else { break };
         if let EventKind::MustStay(signal) = event.kind {
             say(&format!(
                 "{signal}: the threads still traced can't run without forktrace \

@@ -124,6 +124,7 @@ fn refusing(calls: &[u32], errno: i32) -> Vec<u8> {
 
 const PTRACE: u32 = 101;
 const PROCESS_VM_READV: u32 = 310;
+const PROCESS_VM_WRITEV: u32 = 311;
 const CLONE3: u32 = 435;
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
@@ -237,7 +238,7 @@ fn without_ptrace() {
     }
 }
 
-/// Then the tracee's memory is read word by word: the lines are the same.
+/// Then the tracee's memory is read, and written, word by word: the lines are the same.
 #[test]
 fn without_process_vm_readv() {
     let Some(containers) = containers() else {
@@ -252,6 +253,16 @@ fn without_process_vm_readv() {
                 outcome.assert_code(5);
                 assert_true(&what, mode, &outcome);
                 let trace = lines(&outcome);
+                // And what is written to memory for the time of a call.
+                let both = Some((&[PROCESS_VM_READV, PROCESS_VM_WRITEV][..], errno));
+                let untraced = container.trace(both, mode, "clone3_untraced");
+                untraced.assert_code(0);
+                let taken_out = lines(&untraced).matches("taken out for the call").count();
+                assert_eq!(
+                    taken_out,
+                    if mode == Mode::Seccomp { 4 } else { 0 },
+                    "{what}"
+                );
                 for wanted in [
                     "execve(\"/bin/true\", [\"true\"], ",
                     "clone3({flags=CLONE_VM|",
