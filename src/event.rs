@@ -209,6 +209,9 @@ pub enum Followed {
     NotAsked,
     /// No: CLONE_UNTRACED hides it from tracers.
     Untraced,
+    /// No, likewise; and it has forktrace's seccomp filter, which needs a
+    /// tracer: its own forks and execs fail.
+    Stranded,
 }
 
 impl Create {

@@ -33,7 +33,7 @@ fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
 /// `FORKTRACE_FAULT=CALL:WHICH:HOW`.
 ///
 /// CALL is a ptrace request's number, `wait` (waitpid), `readv`
-/// (process_vm_readv), `proc` (a look into /proc), or `panic`, which panics at a
+/// (process_vm_readv), `writev` (process_vm_writev), `proc` (a look into /proc), or `panic`, which panics at a
 /// wait. WHICH is `N`, the Nth of them, or `N+`, all from the Nth on. HOW is the
 /// number of an error, or `kill`: the call is made, but its target is killed
 /// before it, as may happen at any time.
@@ -276,6 +276,47 @@ pub fn read_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
         Err(Errno(libc::ESRCH | libc::EFAULT)) => 0,
         Err(_) => peek_memory(tid, places),
     }
+}
+
+/// Copies to a tracee's memory with process_vm_writev(2), or, where a sandbox
+/// forbids that, word by word. Returns how many bytes were written.
+pub fn write_memory(tid: Tid, addr: u64, bytes: &[u8]) -> usize {
+    let local = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: addr as *mut c_void,
+        iov_len: bytes.len(),
+    };
+    let write = || {
+        // SAFETY: `local` describes a live buffer, which is only read; `remote`
+        // is only looked up in the tracee.
+        let put =
+            unsafe { libc::process_vm_writev(tid.0, &raw const local, 1, &raw const remote, 1, 0) };
+        check(put as libc::c_long)
+    };
+    match fault("writev", Some(tid)).map_or_else(write, Err) {
+        Ok(put) => put as usize,
+        // Nobody, or nothing, is there.
+        Err(Errno(libc::ESRCH | libc::EFAULT)) => 0,
+        Err(_) => poke_memory(tid, addr, bytes),
+    }
+}
+
+/// The slow way to write; whole words only.
+fn poke_memory(tid: Tid, addr: u64, bytes: &[u8]) -> usize {
+    let words = bytes.as_chunks::<8>().0;
+    let poke = |(index, word): (usize, &[u8; 8])| {
+        let at = addr as usize + index * 8;
+        ptrace(libc::PTRACE_POKEDATA, tid, at, usize::from_ne_bytes(*word)).is_ok()
+    };
+    words
+        .iter()
+        .enumerate()
+        .take_while(|word| poke(*word))
+        .count()
+        * 8
 }
 
 /// The slow way, word by word, for where a sandbox forbids process_vm_readv.

@@ -7,6 +7,7 @@ use super::escape::quote;
 use super::output::Output;
 use super::style::{Palette, Part};
 use super::{Sink, syntax};
+use crate::clone::meaning::Untraced;
 use crate::clone::{explain, meaning};
 use crate::config::Detail;
 use crate::digits;
@@ -163,9 +164,13 @@ impl Format {
         match &create.outcome {
             Outcome::Created(child) => {
                 syntax::child(out, child);
-                let hidden = child.followed == Followed::Untraced;
+                let untraced = match child.followed {
+                    Followed::Untraced => Untraced::Hides,
+                    Followed::Stranded => Untraced::Stranded,
+                    Followed::Yes | Followed::NotAsked => Untraced::TakenOut,
+                };
                 self.meaning(out, || {
-                    meaning::created(&create.request, tgid, child.pidfd, hidden)
+                    meaning::created(&create.request, tgid, child.pidfd, untraced)
                 });
             }
             Outcome::Failed(errno) => {
