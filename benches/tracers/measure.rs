@@ -94,7 +94,7 @@ pub(crate) fn run(command: &mut Command, errors: &Path) -> Result<Cost, String> 
     Err(format!(
         "{}: {}",
         how_it_ended(status),
-        last_line(errors).unwrap_or_else(|| "it said nothing".to_owned())
+        complaint(errors).unwrap_or_else(|| "it said nothing".to_owned())
     ))
 }
 
@@ -161,10 +161,12 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
-/// The last line of a file that says anything.
-pub(crate) fn last_line(path: &Path) -> Option<String> {
+/// What went wrong: the first line that calls itself an error, else the last that says
+/// anything.
+fn complaint(path: &Path) -> Option<String> {
     let bytes = std::fs::read(path).ok()?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
-    Some(line.trim().to_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.clone().find(|line| line.starts_with("error"));
+    Some(first.or_else(|| lines.next_back())?.to_owned())
 }

@@ -113,7 +113,8 @@ fn cells(row: &Row, native: &Row, series: &Series, workload: &Workload) -> Vec<S
         of_floor(|cost| cost.cpu),
         row.stops.map_or_else(none, grouped),
         row.stops.map_or_else(none, per_second),
-        told.filter(|_| tells(workload)).map_or_else(none, per_second),
+        told.filter(|_| tells(workload))
+            .map_or_else(none, per_second),
         lost(row, workload),
     ]
 }
