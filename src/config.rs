@@ -45,11 +45,25 @@ pub enum ViewKind {
     Text,
 }
 
+impl Config {
+    /// Whether somebody asks for the names of threads.
+    pub fn names(&self) -> Wanted {
+        let views = self.views.iter();
+        Wanted::by_any(views.map(|view| view.kind.names(self.look)))
+    }
+
+    /// Whether somebody asks for what processes used.
+    pub fn usage(&self) -> Wanted {
+        Wanted::by_any(self.views.iter().map(|view| view.kind.usage()))
+    }
+}
+
 impl ViewKind {
-    /// Whether it shows the names of threads.
-    pub fn names(self) -> Wanted {
-        match self {
-            ViewKind::Text => Wanted::No,
+    /// Whether it shows the names of threads, looking so.
+    pub fn names(self, look: Look) -> Wanted {
+        match (self, look.names) {
+            (ViewKind::Text, Shown::Yes) => Wanted::Yes,
+            (ViewKind::Text, Shown::No) => Wanted::No,
         }
     }
 
@@ -68,6 +82,45 @@ pub struct Look {
     pub detail: Detail,
     /// When they are coloured.
     pub color: When,
+    /// Which times lines have.
+    pub times: Times,
+    /// Whether tids have the names of their threads.
+    pub names: Shown,
+}
+
+/// Whether something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shown {
+    /// It is.
+    Yes,
+    /// It is not.
+    #[default]
+    No,
+}
+
+/// Which times lines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// When it happened.
+    pub wall: WallTime,
+    /// How long after the line before.
+    pub relative: Shown,
+    /// How long the call took.
+    pub in_call: Shown,
+}
+
+/// How the time of the wall is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WallTime {
+    /// Not at all.
+    #[default]
+    None,
+    /// Local time of day: 12:34:56.
+    Time,
+    /// The same with microseconds.
+    TimeMicros,
+    /// Seconds since 1970, with microseconds.
+    Unix,
 }
 
 /// What is traced.

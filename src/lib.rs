@@ -51,7 +51,7 @@ pub mod source;
 pub mod view;
 
 use config::{Config, Destination, What};
-use event::{End, EventKind, Stops, Wanted};
+use event::{End, EventKind, Stops};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
@@ -81,22 +81,14 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         let sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
         views.push((view.to.clone(), sink));
     }
-    let wanted = |one: fn(config::ViewKind) -> Wanted| match config
-        .views
-        .iter()
-        .any(|view| one(view.kind) == Wanted::Yes)
-    {
-        true => Wanted::Yes,
-        false => Wanted::No,
-    };
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
         max_depth: config.max_depth,
         detach_on: config.detach_on,
         string_limit: config.string_limit,
-        names: wanted(config::ViewKind::names),
-        usage: wanted(config::ViewKind::usage),
+        names: config.names(),
+        usage: config.usage(),
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,
             false => Order::TraceeFirst,

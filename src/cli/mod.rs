@@ -6,6 +6,7 @@
 //! look for subcommands behind options too, is given each grammar alone.
 
 pub mod explain;
+mod shape;
 pub mod trace;
 
 use std::ffi::OsString;

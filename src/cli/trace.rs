@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use super::ColorArg;
+use super::{ColorArg, shape};
 use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
@@ -142,6 +142,9 @@ pub struct Cli {
         help_heading = "Output"
     )]
     color: ColorArg,
+
+    #[command(flatten)]
+    times: shape::TimeArgs,
 }
 
 /// `--stops`.
@@ -245,6 +248,7 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
+        let (times, names) = self.times.into_look();
         Ok(Config {
             what,
             follow,
@@ -271,6 +275,8 @@ impl Cli {
                     _ => Detail::Normal,
                 },
                 color: self.color.into(),
+                times,
+                names,
             },
         })
     }
