@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::event::{Follow, Stops, Wanted};
+use crate::filter::Criteria;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
@@ -27,6 +28,8 @@ pub struct Config {
     pub views: Vec<View>,
     /// How it looks.
     pub look: Look,
+    /// Which events are shown.
+    pub filter: Criteria,
 }
 
 /// A view of the trace.
@@ -48,8 +51,8 @@ pub enum ViewKind {
 impl Config {
     /// Whether somebody asks for the names of threads.
     pub fn names(&self) -> Wanted {
-        let views = self.views.iter();
-        Wanted::by_any(views.map(|view| view.kind.names(self.look)))
+        let views = self.views.iter().map(|view| view.kind.names(self.look));
+        Wanted::by_any(views.chain([self.filter.names()]))
     }
 
     /// Whether somebody asks for what processes used.
@@ -64,6 +67,14 @@ impl ViewKind {
         match (self, look.names) {
             (ViewKind::Text, Shown::Yes) => Wanted::Yes,
             (ViewKind::Text, Shown::No) => Wanted::No,
+        }
+    }
+
+    /// Whether it shows events one by one, those that the filter keeps. Others
+    /// must see every event to be true.
+    pub fn is_streamed(self) -> bool {
+        match self {
+            ViewKind::Text => true,
         }
     }
 

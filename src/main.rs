@@ -24,7 +24,7 @@ const READER_GONE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
     match cli::parse(env::args_os()) {
-        Ok(Command::Trace(cli)) => trace(cli),
+        Ok(Command::Trace(cli)) => trace(*cli),
         Ok(Command::Explain(cli)) => match explain::run(&cli.terms, cli.color()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -6,6 +6,7 @@
 //! look for subcommands behind options too, is given each grammar alone.
 
 pub mod explain;
+mod filter;
 mod shape;
 pub mod trace;
 
@@ -20,7 +21,7 @@ use crate::config::When;
 #[derive(Debug)]
 pub enum Command {
     /// Trace a program.
-    Trace(trace::Cli),
+    Trace(Box<trace::Cli>),
     /// Explain flags, numbers, calls or a log.
     Explain(explain::Cli),
 }
@@ -78,7 +79,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             };
             let matches = root().try_get_matches_from(args).map_err(fail)?;
             trace::Cli::from_arg_matches(&matches)
-                .map(Command::Trace)
+                .map(|cli| Command::Trace(Box::new(cli)))
                 .map_err(fail)
         }
     }

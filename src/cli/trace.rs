@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use super::{ColorArg, shape};
+use super::{ColorArg, filter, shape};
 use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
@@ -32,7 +32,7 @@ pub struct Cli {
     /// The program to run, and its arguments
     #[arg(
         value_name = "COMMAND",
-        required_unless_present = "pid",
+        required_unless_present_any = ["pid", "only_pid"],
         trailing_var_arg = true,
         value_parser = clap::value_parser!(OsString)
     )]
@@ -145,6 +145,9 @@ pub struct Cli {
 
     #[command(flatten)]
     times: shape::TimeArgs,
+
+    #[command(flatten)]
+    filter: filter::FilterArgs,
 }
 
 /// `--stops`.
@@ -221,6 +224,12 @@ impl Cli {
                 );
             }
         }
+        if self.command.is_empty() && self.pid.is_empty() && self.filter.has_pids() {
+            return Err(
+                "--pid narrows what is shown; to trace a process that runs already: -p PID"
+                    .to_owned(),
+            );
+        }
         // clap's `requires` gives way where a command is there, which conflicts
         // with what is required.
         if self.descendants && self.pid.is_empty() {
@@ -248,6 +257,7 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
+        let filter = self.filter.into_criteria();
         let (times, names) = self.times.into_look();
         Ok(Config {
             what,
@@ -278,6 +288,7 @@ impl Cli {
                 times,
                 names,
             },
+            filter,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! traces.
 
 pub mod escape;
+pub mod filtered;
 pub mod output;
 pub mod sinks;
 pub mod style;
