@@ -7,6 +7,7 @@
 
 pub mod explain;
 mod filter;
+pub mod generate;
 mod shape;
 pub mod trace;
 
@@ -24,6 +25,8 @@ pub enum Command {
     Trace(Box<trace::Cli>),
     /// Explain flags, numbers, calls or a log.
     Explain(explain::Cli),
+    /// Write the man page or completions.
+    Generate(generate::Cli),
 }
 
 /// A subcommand: the word, its grammar, what its matches mean.
@@ -34,11 +37,18 @@ struct Subcommand {
 }
 
 /// In the order of the help text.
-const SUBCOMMANDS: &[Subcommand] = &[Subcommand {
-    name: "explain",
-    grammar: explain::grammar,
-    read: |matches| explain::Cli::from_arg_matches(matches).map(Command::Explain),
-}];
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "explain",
+        grammar: explain::grammar,
+        read: |matches| explain::Cli::from_arg_matches(matches).map(Command::Explain),
+    },
+    Subcommand {
+        name: "generate",
+        grammar: generate::grammar,
+        read: |matches| generate::Cli::from_arg_matches(matches).map(Command::Generate),
+    },
+];
 
 /// Help on a subcommand, as a word: `forktrace help explain`.
 const HELP: &str = "help";

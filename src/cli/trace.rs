@@ -172,7 +172,7 @@ enum DetachArg {
     ExitOfRoot,
 }
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
