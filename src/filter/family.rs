@@ -2,7 +2,7 @@
 //! thread. It is written down at a birth and forgotten at the end, so that a
 //! pid that is used again is somebody else.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::Criteria;
 use crate::clone::Kind;
@@ -23,7 +23,7 @@ pub(super) struct Member {
 /// The living.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Family {
-    members: HashMap<Tid, Member>,
+    members: FxHashMap<Tid, Member>,
 }
 
 /// The member that an event happened to, and the child that it made.

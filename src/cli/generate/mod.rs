@@ -80,8 +80,18 @@ fn completions(shell: Shell) -> Vec<u8> {
         .disable_help_subcommand(true);
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut whole, "forktrace", &mut text);
-    text
+    match shell {
+        Shell::Fish => String::from_utf8_lossy(&text)
+            .replace(FISH_GIVES_UP, FISH_GOES_ON)
+            .into_bytes(),
+        _ => text,
+    }
 }
+
+/// What a generated script for fish does where an option's value is still to
+/// come: it takes that for a mistake and completes nothing.
+const FISH_GIVES_UP: &str = "-- $cmd 2>/dev/null\n    or return\n";
+const FISH_GOES_ON: &str = "-- $cmd 2>/dev/null\n    or return 0\n";
 
 /// A grammar that says what can stand where.
 fn completed(grammar: clap::Command) -> clap::Command {
