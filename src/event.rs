@@ -82,6 +82,16 @@ pub enum Wanted {
     No,
 }
 
+impl Wanted {
+    /// Whether one of several wants it.
+    pub fn by_any(who: impl IntoIterator<Item = Wanted>) -> Wanted {
+        match who.into_iter().any(|one| one == Wanted::Yes) {
+            true => Wanted::Yes,
+            false => Wanted::No,
+        }
+    }
+}
+
 /// Which descendants are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Follow {

@@ -4,7 +4,7 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► views: text
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► filter ─► views: text
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -19,6 +19,7 @@
 //! | [`exec`] | the same for exec; pure |
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
+//! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
 //! | [`view`] | one file per format, and what formats share |
 //! | [`explain`] | flags, numbers, pasted calls and logs explained, offline; pure but for `stream` |
@@ -44,6 +45,7 @@ pub mod digits;
 pub mod event;
 pub mod exec;
 pub mod explain;
+pub mod filter;
 pub mod ids;
 pub mod memory;
 pub mod ptrace;
@@ -51,11 +53,13 @@ pub mod source;
 pub mod view;
 
 use config::{Config, Destination, What};
-use event::{End, EventKind, Stops, Wanted};
+use event::{End, EventKind, Stops};
+use filter::Filter;
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
+use view::filtered::Filtered;
 use view::sinks::{Sinks, Trace};
 
 /// How a run ended.
@@ -78,25 +82,20 @@ pub struct Finished {
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
     let mut views = Vec::new();
     for view in &config.views {
-        let sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
+        let mut sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
+        if view.kind.is_streamed() && config.filter.any() {
+            sink = Box::new(Filtered::new(Filter::new(config.filter.clone()), sink));
+        }
         views.push((view.to.clone(), sink));
     }
-    let wanted = |one: fn(config::ViewKind) -> Wanted| match config
-        .views
-        .iter()
-        .any(|view| one(view.kind) == Wanted::Yes)
-    {
-        true => Wanted::Yes,
-        false => Wanted::No,
-    };
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
         max_depth: config.max_depth,
         detach_on: config.detach_on,
         string_limit: config.string_limit,
-        names: wanted(config::ViewKind::names),
-        usage: wanted(config::ViewKind::usage),
+        names: config.names(),
+        usage: config.usage(),
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,
             false => Order::TraceeFirst,

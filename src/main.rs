@@ -2,14 +2,14 @@
 //! ended.
 
 use std::env;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic;
 use std::process::ExitCode;
 
 use forktrace::cli::{self, Command, UsageError};
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
-use forktrace::view::sinks::Trace;
+use forktrace::view::sinks::{self, Trace};
 use forktrace::{Finished, explain, ptrace, run};
 
 /// forktrace itself failed.
@@ -24,11 +24,21 @@ const READER_GONE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
     match cli::parse(env::args_os()) {
-        Ok(Command::Trace(cli)) => trace(cli),
+        Ok(Command::Trace(cli)) => trace(*cli),
         Ok(Command::Explain(cli)) => match explain::run(&cli.terms, cli.color()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say(&format!("{error:#}"));
+                ExitCode::from(FAILED)
+            }
+        },
+        Ok(Command::Generate(cli)) => match cli.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            // A reader that went away has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                let why = sinks::plain(&error);
+                say(&format!("cannot write to standard output: {why}"));
                 ExitCode::from(FAILED)
             }
         },

@@ -6,6 +6,9 @@
 //! look for subcommands behind options too, is given each grammar alone.
 
 pub mod explain;
+mod filter;
+pub mod generate;
+mod shape;
 pub mod trace;
 
 use std::ffi::OsString;
@@ -19,9 +22,11 @@ use crate::config::When;
 #[derive(Debug)]
 pub enum Command {
     /// Trace a program.
-    Trace(trace::Cli),
+    Trace(Box<trace::Cli>),
     /// Explain flags, numbers, calls or a log.
     Explain(explain::Cli),
+    /// Write the man page or completions.
+    Generate(generate::Cli),
 }
 
 /// A subcommand: the word, its grammar, what its matches mean.
@@ -32,11 +37,18 @@ struct Subcommand {
 }
 
 /// In the order of the help text.
-const SUBCOMMANDS: &[Subcommand] = &[Subcommand {
-    name: "explain",
-    grammar: explain::grammar,
-    read: |matches| explain::Cli::from_arg_matches(matches).map(Command::Explain),
-}];
+const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "explain",
+        grammar: explain::grammar,
+        read: |matches| explain::Cli::from_arg_matches(matches).map(Command::Explain),
+    },
+    Subcommand {
+        name: "generate",
+        grammar: generate::grammar,
+        read: |matches| generate::Cli::from_arg_matches(matches).map(Command::Generate),
+    },
+];
 
 /// Help on a subcommand, as a word: `forktrace help explain`.
 const HELP: &str = "help";
@@ -77,7 +89,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             };
             let matches = root().try_get_matches_from(args).map_err(fail)?;
             trace::Cli::from_arg_matches(&matches)
-                .map(Command::Trace)
+                .map(|cli| Command::Trace(Box::new(cli)))
                 .map_err(fail)
         }
     }

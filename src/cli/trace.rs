@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use super::ColorArg;
+use super::{ColorArg, filter, shape};
 use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
@@ -32,7 +32,7 @@ pub struct Cli {
     /// The program to run, and its arguments
     #[arg(
         value_name = "COMMAND",
-        required_unless_present = "pid",
+        required_unless_present_any = ["pid", "only_pid"],
         trailing_var_arg = true,
         value_parser = clap::value_parser!(OsString)
     )]
@@ -142,6 +142,12 @@ pub struct Cli {
         help_heading = "Output"
     )]
     color: ColorArg,
+
+    #[command(flatten)]
+    times: shape::TimeArgs,
+
+    #[command(flatten)]
+    filter: filter::FilterArgs,
 }
 
 /// `--stops`.
@@ -166,7 +172,7 @@ enum DetachArg {
     ExitOfRoot,
 }
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
@@ -218,6 +224,12 @@ impl Cli {
                 );
             }
         }
+        if self.command.is_empty() && self.pid.is_empty() && self.filter.has_pids() {
+            return Err(
+                "--pid narrows what is shown; to trace a process that runs already: -p PID"
+                    .to_owned(),
+            );
+        }
         // clap's `requires` gives way where a command is there, which conflicts
         // with what is required.
         if self.descendants && self.pid.is_empty() {
@@ -245,6 +257,8 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
+        let filter = self.filter.into_criteria();
+        let (times, names) = self.times.into_look();
         Ok(Config {
             what,
             follow,
@@ -271,7 +285,10 @@ impl Cli {
                     _ => Detail::Normal,
                 },
                 color: self.color.into(),
+                times,
+                names,
             },
+            filter,
         })
     }
 }

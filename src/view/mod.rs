@@ -2,11 +2,13 @@
 //! traces.
 
 pub mod escape;
+pub mod filtered;
 pub mod output;
 pub mod sinks;
 pub mod style;
 pub mod syntax;
 pub mod text;
+pub mod times;
 
 use std::io;
 
@@ -36,6 +38,8 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
     let format = Format {
         detail: look.detail,
         palette: style::palette(look.color, output.is_terminal()),
+        times: look.times,
+        names: look.names,
     };
     Ok(match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format)),
