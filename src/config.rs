@@ -24,6 +24,8 @@ pub struct Config {
     pub detach_on: DetachOn,
     /// The most bytes of a string that are shown.
     pub string_limit: usize,
+    /// Whether calls that wait and that send signals are told.
+    pub waits: Wanted,
     /// What is shown of the trace, and where; at least one.
     pub views: Vec<View>,
     /// How it looks.
@@ -53,6 +55,11 @@ impl Config {
     pub fn names(&self) -> Wanted {
         let views = self.views.iter().map(|view| view.kind.names(self.look));
         Wanted::by_any(views.chain([self.filter.names()]))
+    }
+
+    /// Whether somebody asks for waits and signals.
+    pub fn waits(&self) -> Wanted {
+        self.waits
     }
 
     /// Whether somebody asks for what processes used.

@@ -17,6 +17,7 @@
 //! | [`memory`] | what a decoder may ask of a tracee's memory |
 //! | [`clone`] | flags, requests, kinds; decoding and words for creating calls; pure |
 //! | [`exec`] | the same for exec; pure |
+//! | [`waits`] | the same for the calls that wait and that send signals; pure |
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
@@ -51,6 +52,7 @@ pub mod memory;
 pub mod ptrace;
 pub mod source;
 pub mod view;
+pub mod waits;
 
 use config::{Config, Destination, What};
 use event::{End, EventKind, Stops};
@@ -96,6 +98,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         string_limit: config.string_limit,
         names: config.names(),
         usage: config.usage(),
+        waits: config.waits(),
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,
             false => Order::TraceeFirst,

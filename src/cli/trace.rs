@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 
 use super::{ColorArg, filter, shape};
 use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What};
-use crate::event::{Follow, Stops};
+use crate::event::{Follow, Stops, Wanted};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
@@ -100,6 +100,13 @@ pub struct Cli {
         help_heading = "Tracing"
     )]
     stops: StopsArg,
+
+    /// Also show the calls that wait for children and that send signals
+    ///
+    /// wait4, waitid, kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and
+    /// pidfd_send_signal: who reaps whom, and who signals whom.
+    #[arg(long, help_heading = "Tracing")]
+    waits: bool,
 
     /// Kill what is still traced when the program's first process ends, or forktrace does
     ///
@@ -230,6 +237,10 @@ impl Cli {
                     .to_owned(),
             );
         }
+        let waits = match self.waits {
+            true => Wanted::Yes,
+            false => Wanted::No,
+        };
         // clap's `requires` gives way where a command is there, which conflicts
         // with what is required.
         if self.descendants && self.pid.is_empty() {
@@ -259,7 +270,7 @@ impl Cli {
         };
         let filter = self.filter.into_criteria();
         let (times, names) = self.times.into_look();
-        Ok(Config {
+        let config = Config {
             what,
             follow,
             stops,
@@ -270,6 +281,7 @@ impl Cli {
                 Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
             },
             string_limit: self.string_limit as usize,
+            waits,
             views: vec![View {
                 kind: ViewKind::Text,
                 to: match self.output {
@@ -289,6 +301,15 @@ impl Cli {
                 names,
             },
             filter,
-        })
+        };
+        let stops = config.stops.resolve(&config.what, config.follow);
+        if config.waits() == Wanted::Yes && stops == Stops::Event {
+            return Err(
+                "--waits needs to see system calls return, which --stops=event (the default with \
+                 -p) doesn't: add --stops=syscall"
+                    .to_owned(),
+            );
+        }
+        Ok(config)
     }
 }

@@ -18,10 +18,12 @@
 mod birth;
 mod calls;
 mod ends;
+mod kin;
 mod orphans;
 #[cfg(test)]
 mod tests;
 mod untraced;
+mod waits;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,7 +40,10 @@ use crate::event::{
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use crate::waits::WaitCall;
+use kin::Kin;
 use untraced::Changed;
+use waits::Signalling;
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -115,6 +120,9 @@ pub struct Settings {
     /// Whether all events carry the names of threads, which costs system calls,
     /// or only that of one that was found.
     pub names: Wanted,
+    /// Whether calls that wait and that send signals are told, and who adopts
+    /// orphans.
+    pub waits: Wanted,
 }
 
 /// When to let go of tracees that live on.
@@ -134,6 +142,8 @@ enum Doing {
     Nothing,
     Creating(Box<Request>),
     Executing(Box<ExecCall>),
+    Waiting(Box<WaitCall>),
+    Signalling(Box<Signalling>),
 }
 
 /// A traced thread.
@@ -248,6 +258,8 @@ pub struct Machine {
     outlived: FxHashMap<Tid, Task>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: FxHashSet<Tid>,
+    /// Who is whose child, and under which numbers; where waits are told.
+    kin: Kin,
     /// Reports so far.
     reports: u64,
     draining: bool,
@@ -272,6 +284,7 @@ impl Machine {
             named: FxHashMap::default(),
             outlived: FxHashMap::default(),
             strangers: FxHashSet::default(),
+            kin: Kin::default(),
             reports: 0,
             draining: false,
             start: Some(Box::new(start)),
@@ -464,7 +477,7 @@ impl Machine {
                     }
                     Ok(Phase::Exit(value)) => {
                         self.put_back(&stopped, probe);
-                        self.left(tid, value, probe, output);
+                        self.left(&stopped, value, probe, output);
                     }
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
                 }
@@ -494,8 +507,8 @@ impl Machine {
             // After the filter's stop of a call that may fail, its exit has to
             // be seen; a success is seen by its event, and costs no exit stop.
             (_, Stops::Seccomp) => match self.tasks.get(&stopped.tid()).map(|t| &t.doing) {
-                Some(Doing::Creating(_) | Doing::Executing(_)) => Resume::Syscall(signal),
-                _ => Resume::Cont(signal),
+                None | Some(Doing::Nothing) => Resume::Cont(signal),
+                Some(_) => Resume::Syscall(signal),
             },
         };
         output.resume.push((stopped, resume));

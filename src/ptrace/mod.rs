@@ -51,6 +51,8 @@ pub struct How {
     pub names: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
+    /// Whether calls that wait and that send signals are told.
+    pub waits: Wanted,
     /// Which comes first of an event and what the tracee does next.
     pub order: Order,
 }
@@ -149,8 +151,8 @@ impl Tracer {
             .ok_or_else(|| LaunchError::NotFound(anyhow!("no command given")))?;
         let path = spawn::find(command)?;
         let inherited = sys::take_signals();
-        let launched =
-            spawn::launch(&path, launch, &inherited, how.stops).map_err(LaunchError::Refused)?;
+        let launched = spawn::launch(&path, launch, &inherited, how.stops, how.waits)
+            .map_err(LaunchError::Refused)?;
         let tid = launched.waiting.tid;
         let program = Program {
             path,
@@ -220,6 +222,7 @@ impl Tracer {
             detach_on: how.detach_on,
             string_limit: how.string_limit,
             names: how.names,
+            waits: how.waits,
         };
         let (wall, monotonic) = sys::clocks();
         let start = Start {
@@ -230,6 +233,7 @@ impl Tracer {
             abi: Abi::NATIVE,
             stops: how.stops,
             follow: how.follow,
+            waits: how.waits,
         };
         let mut tracer = Tracer {
             machine: Machine::new(settings, start),

@@ -9,6 +9,7 @@ pub mod style;
 pub mod syntax;
 pub mod text;
 pub mod times;
+pub mod waits;
 
 use std::io;
 

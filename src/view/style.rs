@@ -17,6 +17,10 @@ pub enum Part {
     Create,
     /// The name of an exec call.
     Exec,
+    /// The name of a call that waits.
+    Wait,
+    /// The name of a call that sends a signal.
+    Kill,
     /// An error.
     Error,
     /// An exit.
@@ -65,6 +69,8 @@ impl Palette {
             Part::Tid => style.bright_black(),
             Part::Create => style.bold().green(),
             Part::Exec => style.bold().blue(),
+            Part::Wait => style.bold().yellow(),
+            Part::Kill => style.bold().magenta(),
             Part::Error => style.red(),
             Part::Exit => style.bright_black(),
             Part::Killed => style.bold().red(),

@@ -129,6 +129,9 @@ impl Format {
             EventKind::Create(create) => self.create(out, event, create),
             EventKind::Exec(exec) => self.exec(out, event, exec),
             EventKind::End(ended) => self.end(out, ended.end),
+            EventKind::Wait(wait) => self.wait(out, wait),
+            EventKind::Kill(kill) => self.kill(out, event, kill),
+            EventKind::Orphaned { by } => self.orphaned(out, *by),
             EventKind::Superseded { by } => {
                 self.palette.paint(out, Part::Exit, |out| {
                     let _ = write!(out, "+++ superseded by execve in pid {by} +++");
@@ -279,18 +282,18 @@ impl Format {
         }
     }
 
-    fn in_call(self, out: &mut String, latency: Option<Duration>) {
+    pub(super) fn in_call(self, out: &mut String, latency: Option<Duration>) {
         if let (Shown::Yes, Some(latency)) = (self.times.in_call, latency) {
             times::in_call(out, latency);
         }
     }
 
-    fn error(self, out: &mut String, errno: Errno) {
+    pub(super) fn error(self, out: &mut String, errno: Errno) {
         self.palette
             .paint(out, Part::Error, |out| syntax::error(out, errno));
     }
 
-    fn meaning(self, out: &mut String, words: impl FnOnce() -> String) {
+    pub(super) fn meaning(self, out: &mut String, words: impl FnOnce() -> String) {
         if self.detail != Detail::Quiet {
             out.push_str(&MEANING[..2]);
             self.palette.paint(out, Part::Meaning, |out| {
@@ -309,7 +312,7 @@ mod tests {
     use crate::abi::{Abi, Call, Syscall};
     use crate::clone::decode;
     use crate::config::{WallTime, When};
-    use crate::event::{Child, Follow, Target};
+    use crate::event::{Child, Follow, Target, Wanted};
     use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
     use crate::ids::{Comm, Signal, Tid};
     use crate::memory::Regions;
@@ -392,6 +395,7 @@ mod tests {
                     abi: Abi::NATIVE,
                     stops: Stops::Event,
                     follow: Follow::All,
+                    waits: Wanted::No,
                 })),
             ),
             event(4280, create(fork, child(4281, 4281, 4281))),

@@ -45,6 +45,7 @@ pub(super) const TRACE: &[Known] = &[
     known("--user", "the caller", "forktrace -u nobody id"),
     known("--daemonize", OFF, "forktrace -D -o trace.txt ./server"),
     known("--stops", NONE, "forktrace -f --stops=syscall make"),
+    known("--waits", OFF, "forktrace -f --waits -- make"),
     known("--kill-on-exit", OFF, "forktrace -f --kill-on-exit make"),
     known(
         "--output",

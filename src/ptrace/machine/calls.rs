@@ -21,8 +21,16 @@ impl Machine {
             return;
         };
         task.entered = self.now;
-        task.doing = match syscall.call() {
+        let call = match self.settings.waits {
+            Wanted::Yes => syscall.call(),
+            Wanted::No => syscall.abi.call(syscall.nr),
+        };
+        task.doing = match call {
             None => Doing::Nothing,
+            Some(call) if call.waits() || call.signals() => {
+                self.waits_entered(stopped, syscall, probe);
+                return;
+            }
             Some(Call::Ptrace) => {
                 let who = task.who(stopped.tid());
                 if ptrace_takes_a_tracee(syscall.args[0])
@@ -52,6 +60,8 @@ impl Machine {
                 task.ns_moved = true;
                 Doing::Nothing
             }
+            // Above.
+            Some(_) => Doing::Nothing,
         };
     }
 
@@ -59,11 +69,12 @@ impl Machine {
     /// from tracers. The exit after an event finds nothing to do.
     pub(super) fn left<P: Probe>(
         &mut self,
-        tid: Tid,
+        stopped: &Stopped,
         value: i64,
         probe: &mut P,
         output: &mut Output,
     ) {
+        let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
@@ -74,7 +85,9 @@ impl Machine {
         if matches!(doing, Doing::Nothing) {
             return;
         }
-        self.read_name(tid, probe);
+        if matches!(doing, Doing::Creating(_) | Doing::Executing(_)) {
+            self.read_name(tid, probe);
+        }
         let Some(who) = self.tasks.get(&tid).map(|task| task.who(tid)) else {
             return;
         };
@@ -100,6 +113,14 @@ impl Machine {
                     };
                     self.tell(output, who, EventKind::Exec(Box::new(exec)));
                 }
+            }
+            Doing::Waiting(call) => {
+                let answer = error.map_or(Ok(value), Err);
+                self.waited(stopped, who, *call, answer, latency, probe, output);
+            }
+            Doing::Signalling(what) => {
+                let answer = error.map_or(Ok(value), Err);
+                self.tell(output, who, what.into_event(Some(answer), Some(latency)));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Ends: of threads, and of tracing them.
 
 use super::*;
+use crate::event::Wait;
 
 impl Machine {
     /// Lets go of every tracee at its next stop, where no filter forbids it;
@@ -71,6 +72,9 @@ impl Machine {
             let usage = end.usage.filter(|_| Pid::from(tid) == who.tgid);
             self.tell(output, who, EventKind::End(Ended { usage, ..end }));
         }
+        if self.settings.waits == Wanted::Yes {
+            self.leave_kin(who, probe, output);
+        }
     }
 
     /// Settles what a task was doing that is gone: a call without an answer,
@@ -98,6 +102,13 @@ impl Machine {
                     latency: None,
                 };
                 self.tell(output, parent.who, EventKind::Exec(Box::new(exec)));
+            }
+            Doing::Waiting(call) if !silent => {
+                let kind = EventKind::Wait(Box::new(Wait::unanswered(*call)));
+                self.tell(output, parent.who, kind);
+            }
+            Doing::Signalling(what) if !silent => {
+                self.tell(output, parent.who, what.into_event(None, None));
             }
             _ => {}
         }
