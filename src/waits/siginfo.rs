@@ -165,7 +165,6 @@ const SIGFPE: i32 = libc::SIGFPE;
 const SIGSEGV: i32 = libc::SIGSEGV;
 const SIGCHLD: i32 = libc::SIGCHLD;
 const SIGIO: i32 = libc::SIGIO;
-const SIGPROF: i32 = libc::SIGPROF;
 const SIGSYS: i32 = libc::SIGSYS;
 
 /// Codes of one signal each, from 1 on.
@@ -256,7 +255,6 @@ const CODES_OF: &[(i32, &[&str])] = &[
             "POLL_IN", "POLL_OUT", "POLL_MSG", "POLL_ERR", "POLL_PRI", "POLL_HUP",
         ],
     ),
-    (SIGPROF, &["PROF_SIG"]),
     (SIGSYS, &["SYS_SECCOMP", "SYS_USER_DISPATCH"]),
 ];
 
@@ -338,7 +336,8 @@ impl Raw<'_> {
                 let clock = |index: usize| match abi {
                     Abi::X86_64 => self.word(at + 16 + 8 * index),
                     Abi::X32 => u64::from_le_bytes(self.take(at + 12 + 8 * index)),
-                    Abi::I386 => self.word(at + 12 + 4 * index),
+                    // Signed, as clock_t is, and as strace shows it.
+                    Abi::I386 => i64::from(self.int(at + 12 + 4 * index)) as u64,
                 };
                 More::Child {
                     pid: self.int(at),
@@ -360,7 +359,7 @@ impl Raw<'_> {
                     _ => Detail::None,
                 },
             },
-            (SIGIO, 1..=3) => self.poll(),
+            (SIGIO, 1..=6) => self.poll(),
             (SIGIO, _) => More::Nothing,
             (SIGSYS, _) => More::Syscall {
                 addr: self.word(at),
@@ -456,7 +455,7 @@ mod tests {
                 bytes[8..12].copy_from_slice(&code.to_le_bytes());
                 let info = SigInfo::parse(abi, &bytes);
                 proptest::prop_assert_eq!(info.more == More::Nothing, signo == 0
-                    || signo == SIGIO && code > 0 && !(1..=3).contains(&code));
+                    || signo == SIGIO && code > 6);
                 let _ = info.code_name();
             }
         }

@@ -27,6 +27,8 @@ pub(crate) enum Event {
         parent: Option<i32>,
         thread_of: Option<i32>,
     },
+    /// Its parent ended, and this is its parent now.
+    Orphaned(i32),
     /// Nothing more is told of it.
     Detached,
     Note(String),
@@ -335,6 +337,9 @@ fn parse_end(text: &str) -> Option<Event> {
     }
     if let Some(by) = text.strip_prefix("superseded by execve in pid ") {
         return by.parse().ok().map(Event::Superseded);
+    }
+    if let Some(by) = text.strip_prefix("orphaned: parent ") {
+        return by.parse().ok().map(Event::Orphaned);
     }
     if text == "detached" {
         return Some(Event::Detached);
