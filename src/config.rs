@@ -48,6 +48,8 @@ pub struct View {
 pub enum ViewKind {
     /// A line for each event, as it happens.
     Text,
+    /// A picture: a column for each process, time going down.
+    Lanes,
 }
 
 impl Config {
@@ -59,7 +61,8 @@ impl Config {
 
     /// Whether somebody asks for waits and signals.
     pub fn waits(&self) -> Wanted {
-        self.waits
+        let views = self.views.iter().map(|view| view.kind.sees_waits());
+        Wanted::by_any(views.chain([self.waits]))
     }
 
     /// Whether somebody asks for what processes used.
@@ -74,6 +77,8 @@ impl ViewKind {
         match (self, look.names) {
             (ViewKind::Text, Shown::Yes) => Wanted::Yes,
             (ViewKind::Text, Shown::No) => Wanted::No,
+            // An exec tells the name.
+            (ViewKind::Lanes, _) => Wanted::No,
         }
     }
 
@@ -82,13 +87,22 @@ impl ViewKind {
     pub fn is_streamed(self) -> bool {
         match self {
             ViewKind::Text => true,
+            ViewKind::Lanes => false,
         }
     }
 
     /// Whether it shows what processes used.
     pub fn usage(self) -> Wanted {
         match self {
+            ViewKind::Text | ViewKind::Lanes => Wanted::No,
+        }
+    }
+
+    /// Whether it shows waits and signals even where nobody asked for them.
+    pub fn sees_waits(self) -> Wanted {
+        match self {
             ViewKind::Text => Wanted::No,
+            ViewKind::Lanes => Wanted::Yes,
         }
     }
 }
@@ -104,6 +118,17 @@ pub struct Look {
     pub times: Times,
     /// Whether tids have the names of their threads.
     pub names: Shown,
+    /// What pictures are drawn with.
+    pub glyphs: Glyphs,
+}
+
+/// What lines and marks are drawn with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glyphs {
+    /// What looks best.
+    Unicode,
+    /// What every terminal has.
+    Ascii,
 }
 
 /// Whether something is shown.

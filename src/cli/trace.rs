@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, ValueEnum};
 
 use super::{ColorArg, filter, shape};
-use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What};
+use crate::config::{Config, Destination, Detail, Glyphs, Look, StopsChoice, View, ViewKind, What};
 use crate::event::{Follow, Stops, Wanted};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
@@ -299,6 +299,7 @@ impl Cli {
                 color: self.color.into(),
                 times,
                 names,
+                glyphs: Glyphs::Unicode,
             },
             filter,
         };

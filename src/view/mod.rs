@@ -3,6 +3,7 @@
 
 pub mod escape;
 pub mod filtered;
+pub mod lanes;
 pub mod output;
 pub mod sinks;
 pub mod style;
@@ -17,6 +18,7 @@ use anyhow::{Context, anyhow};
 
 use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
+use lanes::LanesView;
 use output::Output;
 use text::{Format, TextView};
 
@@ -44,6 +46,12 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
     };
     Ok(match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format)),
+        ViewKind::Lanes => Box::new(LanesView::new(
+            output,
+            format.palette,
+            look.glyphs,
+            look.detail,
+        )),
     })
 }
 

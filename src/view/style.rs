@@ -29,6 +29,8 @@ pub enum Part {
     Killed,
     /// The meaning in words.
     Meaning,
+    /// A lane of a picture: colours in turn.
+    Lane(usize),
 }
 
 /// Decides for an output that is a terminal or not. The environment counts
@@ -75,6 +77,14 @@ impl Palette {
             Part::Exit => style.bright_black(),
             Part::Killed => style.bold().red(),
             Part::Meaning => style.cyan(),
+            Part::Lane(index) => match index % 6 {
+                0 => style.cyan(),
+                1 => style.green(),
+                2 => style.yellow(),
+                3 => style.magenta(),
+                4 => style.blue(),
+                _ => style.red(),
+            },
         }
     }
 
