@@ -4,7 +4,7 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► filter ─► views: text
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► filter ─► views: text, lanes
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -36,7 +36,10 @@
 //!   [`ptrace::filter`]).
 //! - Who made a child whose creator was killed is worked out in
 //!   `ptrace::machine::orphans`, from who can still report it; never guessed.
-//! - The log, the tree and views other than text don't exist yet.
+//! - Waits and signals are looked at only where they are asked for: programs do
+//!   many of them. What the tracer keeps for them (who is whose child, numbers in
+//!   inner pid namespaces) is in `ptrace::machine::kin`, and empty otherwise.
+//! - The log and the tree don't exist yet.
 
 pub mod abi;
 pub mod cli;

@@ -249,7 +249,7 @@ fn waits_need_calls_to_be_seen() {
         outcome.assert_code(1);
         let err = outcome.err();
         assert!(
-            err.starts_with("forktrace: --waits needs to see system calls return")
+            err.starts_with("forktrace: --waits (and --as lanes) needs to see system calls return")
                 && err.contains("--stops=syscall")
                 && err.lines().count() == 1,
             "{err}"

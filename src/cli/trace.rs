@@ -306,7 +306,7 @@ impl Cli {
         let stops = config.stops.resolve(&config.what, config.follow);
         if config.waits() == Wanted::Yes && stops == Stops::Event {
             return Err(
-                "--waits needs to see system calls return, which --stops=event (the default with \
+                "--waits (and --as lanes) needs to see system calls return, which --stops=event (the default with \
                  -p) doesn't: add --stops=syscall"
                     .to_owned(),
             );
