@@ -43,6 +43,8 @@ pub struct View {
 pub enum ViewKind {
     /// A line for each event, as it happens.
     Text,
+    /// The log: a JSON object for each event.
+    Json,
 }
 
 impl ViewKind {
@@ -50,6 +52,7 @@ impl ViewKind {
     pub fn names(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
+            ViewKind::Json => Wanted::Yes,
         }
     }
 
@@ -57,6 +60,7 @@ impl ViewKind {
     pub fn usage(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
+            ViewKind::Json => Wanted::Yes,
         }
     }
 }

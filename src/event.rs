@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::abi::Abi;
 use crate::clone::Request;
 use crate::exec::ExecCall;
@@ -83,7 +86,8 @@ pub enum Wanted {
 }
 
 /// Which descendants are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Follow {
     /// None: only the threads given.
     None,
@@ -133,7 +137,8 @@ pub struct Usage {
 }
 
 /// Where tracees are made to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Stops {
     /// At the calls of interest, picked by a seccomp filter.
     Seccomp,
@@ -201,7 +206,8 @@ pub struct Child {
 }
 
 /// Whether a child's own events follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Followed {
     /// Yes.
     Yes,

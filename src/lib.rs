@@ -43,6 +43,7 @@ pub mod digits;
 pub mod event;
 pub mod exec;
 pub mod ids;
+pub mod log;
 pub mod memory;
 pub mod ptrace;
 pub mod source;
@@ -133,7 +134,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
             Ok(Next::Quiet) => sinks.quiet(say),
             Ok(Next::End) => break,
             Err(error) => {
-                sinks.finish(say);
+                sinks.break_off(say);
                 return Err(LaunchError::Refused(error));
             }
         }

@@ -1,6 +1,9 @@
 //! One vocabulary for the four creating calls. The raw facts are stored; what
 //! follows from them (kind, stack, exit signal) is computed.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::args::{CloneArgs, UserDesc};
 use super::flags::{CSIGNAL, CloneFlags};
 use crate::abi::Syscall;
@@ -115,7 +118,8 @@ pub enum Tail {
 }
 
 /// What comes into being.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A thread of the caller's process (CLONE_THREAD).
     Thread,

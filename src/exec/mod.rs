@@ -53,8 +53,8 @@ pub enum ListEnd {
     Unreadable(u64),
 }
 
-/// The environment, counted only: it holds secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The environment: counted, as it holds secrets; read only where asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Env {
     /// Where the array is; `None` where the call was not seen at its entry.
     pub addr: Option<u64>,
@@ -62,6 +62,8 @@ pub struct Env {
     pub vars: Option<usize>,
     /// Whether the array ended in memory that can't be read.
     pub unterminated: bool,
+    /// The variables; `None` where nobody asked for them.
+    pub text: Option<Strings>,
 }
 
 /// One exec call.
@@ -283,6 +285,7 @@ fn count_env(memory: &mut dyn Memory, addr: u64, word: usize) -> Env {
             addr: Some(0),
             vars: None,
             unterminated: false,
+            text: None,
         };
     }
     let (pointers, end) = read_pointers(memory, addr, word, ENV_MAX);
@@ -291,6 +294,7 @@ fn count_env(memory: &mut dyn Memory, addr: u64, word: usize) -> Env {
         addr: Some(addr),
         vars: readable.then_some(pointers.len()),
         unterminated: end != ListEnd::Complete,
+        text: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! traces.
 
 pub mod escape;
+pub mod json;
 pub mod output;
 pub mod sinks;
 pub mod style;
@@ -14,6 +15,7 @@ use anyhow::{Context, anyhow};
 
 use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
+use json::JsonView;
 use output::Output;
 use text::{Format, TextView};
 
@@ -39,6 +41,7 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
     };
     Ok(match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format)),
+        ViewKind::Json => Box::new(JsonView::new(output)),
     })
 }
 
@@ -65,4 +68,13 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// Tracing broke off: writes what is left to write, of a trace that is not
+    /// whole.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    fn break_off(&mut self) -> io::Result<()> {
+        self.finish()
+    }
 }

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub struct Output {
     file: File,
     /// Lines to be written, where they are collected.
-    collected: Option<String>,
+    collected: Option<Vec<u8>>,
 }
 
 /// How much is collected at the most, in bytes.
@@ -63,7 +63,7 @@ impl Output {
         let collects = file.metadata()?.is_file();
         Ok(Output {
             file,
-            collected: collects.then(|| String::with_capacity(COLLECTED_MAX)),
+            collected: collects.then(|| Vec::with_capacity(COLLECTED_MAX)),
         })
     }
 
@@ -81,11 +81,12 @@ impl Output {
     ///
     /// # Errors
     /// As write(2).
-    pub fn write_lines(&mut self, lines: &str) -> io::Result<()> {
+    pub fn write_lines(&mut self, lines: impl AsRef<[u8]>) -> io::Result<()> {
+        let lines = lines.as_ref();
         let Some(collected) = &mut self.collected else {
             return self.write(lines);
         };
-        collected.push_str(lines);
+        collected.extend_from_slice(lines);
         match collected.len() {
             COLLECTED_MAX.. => self.flush(),
             _ => Ok(()),
@@ -106,8 +107,8 @@ impl Output {
         written
     }
 
-    fn write(&mut self, lines: &str) -> io::Result<()> {
-        let mut left = lines.as_bytes();
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut left = lines;
         while !left.is_empty() {
             match self.file.write(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

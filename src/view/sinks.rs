@@ -68,6 +68,11 @@ impl Sinks {
         self.each(say, |_, sink| sink.finish());
     }
 
+    /// Has all write what is left to write of a trace that is not whole.
+    pub fn break_off(&mut self, say: &mut dyn FnMut(&str)) {
+        self.each(say, |_, sink| sink.break_off());
+    }
+
     fn each(
         &mut self,
         say: &mut dyn FnMut(&str),

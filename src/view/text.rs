@@ -323,6 +323,7 @@ mod tests {
                     addr: None,
                     vars: Some(1),
                     unterminated: false,
+                    text: None,
                 },
             },
             result: Some(Ok(())),
