@@ -1,16 +1,20 @@
 //! The command line as typed: options, help, examples.
 
+pub mod schema;
+pub mod view;
+pub mod views;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What, When};
+use crate::config::{Config, Destination, StopsChoice, What, When};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::{self, Launch};
+use views::ViewArgs;
 
 /// Trace process creation: every fork, vfork, clone and clone3 of a program,
 /// and what each means.
@@ -107,40 +111,8 @@ pub struct Cli {
     #[arg(long, conflicts_with = "pid", help_heading = "Tracing")]
     kill_on_exit: bool,
 
-    /// Write the trace to FILE, not to stderr; "-" is stdout
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    output: Option<PathBuf>,
-
-    /// Show at most SIZE bytes of each argument string, and SIZE arguments
-    #[arg(
-        short = 's',
-        long = "string-limit",
-        value_name = "SIZE",
-        default_value_t = 32,
-        value_parser = clap::value_parser!(u32).range(..=1 << 20),
-        help_heading = "Output"
-    )]
-    string_limit: u32,
-
-    /// Explain every flag and argument on a line of its own
-    #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
-    verbose: bool,
-
-    /// Print the calls only, not what they mean
-    #[arg(short, long, help_heading = "Output")]
-    quiet: bool,
-
-    /// Use colour
-    ///
-    /// auto: on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE=1 forces it.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        value_enum,
-        default_value = "auto",
-        help_heading = "Output"
-    )]
-    color: ColorArg,
+    #[command(flatten)]
+    views: ViewArgs,
 }
 
 /// `--stops`.
@@ -158,7 +130,7 @@ enum StopsArg {
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ColorArg {
+pub(crate) enum ColorArg {
     /// On a terminal, as NO_COLOR, CLICOLOR_FORCE and TERM allow
     Auto,
     /// Always
@@ -255,6 +227,7 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
+        let views = self.views.views(Destination::Stderr)?;
         Ok(Config {
             what,
             follow,
@@ -265,27 +238,19 @@ impl Cli {
                 Some(DetachArg::Exec) => DetachOn::Exec,
                 Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
             },
-            string_limit: self.string_limit as usize,
-            views: vec![View {
-                kind: ViewKind::Text,
-                to: match self.output {
-                    None => Destination::Stderr,
-                    Some(path) if path.as_os_str() == "-" => Destination::Stdout,
-                    Some(path) => Destination::File(path),
-                },
-            }],
-            look: Look {
-                detail: match (self.quiet, self.verbose) {
-                    (true, _) => Detail::Quiet,
-                    (_, true) => Detail::Verbose,
-                    _ => Detail::Normal,
-                },
-                color: match self.color {
-                    ColorArg::Auto => When::Auto,
-                    ColorArg::Always => When::Always,
-                    ColorArg::Never => When::Never,
-                },
-            },
+            string_limit: self.views.read_limit(&views),
+            views,
+            look: self.views.look(),
         })
+    }
+}
+
+impl From<ColorArg> for When {
+    fn from(arg: ColorArg) -> When {
+        match arg {
+            ColorArg::Auto => When::Auto,
+            ColorArg::Always => When::Always,
+            ColorArg::Never => When::Never,
+        }
     }
 }

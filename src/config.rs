@@ -21,7 +21,7 @@ pub struct Config {
     pub max_depth: Option<u32>,
     /// When to let go of tracees.
     pub detach_on: DetachOn,
-    /// The most bytes of a string that are shown.
+    /// The most bytes of a string, and elements of a list, that are read.
     pub string_limit: usize,
     /// What is shown of the trace, and where; at least one.
     pub views: Vec<View>,
@@ -48,6 +48,17 @@ pub enum ViewKind {
 }
 
 impl ViewKind {
+    /// All of them.
+    pub const ALL: &[ViewKind] = &[ViewKind::Text, ViewKind::Json];
+
+    /// The word for it on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            ViewKind::Text => "text",
+            ViewKind::Json => "json",
+        }
+    }
+
     /// Whether it shows the names of threads.
     pub fn names(self) -> Wanted {
         match self {
@@ -72,6 +83,8 @@ pub struct Look {
     pub detail: Detail,
     /// When they are coloured.
     pub color: When,
+    /// How much text shows of each string, in bytes, and of each list.
+    pub string_limit: usize,
 }
 
 /// What is traced.

@@ -1,6 +1,7 @@
 //! The vocabulary: what a source says and every view understands. Facts only;
 //! words and colours belong to the views.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -25,6 +26,36 @@ pub struct Event {
     pub comm: Comm,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// As if no more of each string had been read than `limit` bytes, and of
+    /// each list than `limit` strings: what a view shows of an event whose
+    /// strings another one needs in full.
+    pub fn cut(&self, limit: usize) -> Cow<'_, Event> {
+        let kind = match &self.kind {
+            EventKind::Create(create) => create.request.cut(limit).map(|request| {
+                EventKind::Create(Box::new(Create {
+                    request,
+                    ..Create::clone(create)
+                }))
+            }),
+            EventKind::Exec(exec) => exec.call.cut(limit).map(|call| {
+                EventKind::Exec(Box::new(Exec {
+                    call,
+                    ..Exec::clone(exec)
+                }))
+            }),
+            _ => None,
+        };
+        match kind {
+            None => Cow::Borrowed(self),
+            Some(kind) => Cow::Owned(Event {
+                kind,
+                ..Event::clone(self)
+            }),
+        }
+    }
 }
 
 /// What happened.

@@ -46,6 +46,7 @@ pub mod ids;
 pub mod log;
 pub mod memory;
 pub mod ptrace;
+pub mod replay;
 pub mod source;
 pub mod view;
 
@@ -114,7 +115,12 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     for notice in tracer.take_notices() {
         say(&notice);
     }
-    let mut sinks = Sinks::new(views, closed, say);
+    let mut sinks = Sinks::new(
+        views,
+        "; the trace ends here, the program runs on",
+        closed,
+        say,
+    );
     let mut shown = true;
     loop {
         if shown && !sinks.any() {

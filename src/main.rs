@@ -6,11 +6,11 @@ use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
-use forktrace::cli::Cli;
+use forktrace::cli::{self, Cli};
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
 use forktrace::view::sinks::Trace;
-use forktrace::{Finished, ptrace, run};
+use forktrace::{Finished, log, ptrace, replay, run};
 
 /// forktrace itself failed.
 const FAILED: u8 = 1;
@@ -23,6 +23,16 @@ const NOT_FOUND: u8 = 127;
 const READER_GONE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("view") => {
+            return match forktrace::cli::view::Cli::try_parse_from(std::env::args_os().skip(1)) {
+                Ok(cli) => view(cli),
+                Err(error) => usage(&error),
+            };
+        }
+        Some("schema") => return schema(),
+        _ => {}
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -57,6 +67,41 @@ fn main() -> ExitCode {
             };
             say(&format!("{error:#}"));
             ExitCode::from(code)
+        }
+    }
+}
+
+/// Shows a recorded log. Lines of it that can't be read, or can't be written,
+/// are no success.
+fn view(cli: cli::view::Cli) -> ExitCode {
+    let replayed = cli
+        .into_replay()
+        .map_err(anyhow::Error::msg)
+        .and_then(|replay| replay::replay(&replay, &mut say));
+    match replayed {
+        Ok(replayed) => end(Finished {
+            program: None,
+            left_by: replayed.stopped_by,
+            trace: match replayed.faults {
+                0 => replayed.trace,
+                _ => Trace::Unwritable,
+            },
+        }),
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints the schema of the log.
+fn schema() -> ExitCode {
+    match std::io::stdout().write_all(log::schema_text().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(READER_GONE),
+        Err(error) => {
+            say(&format!("cannot write to standard output: {error}"));
+            ExitCode::from(FAILED)
         }
     }
 }

@@ -259,6 +259,37 @@ impl Request {
         }
     }
 
+    /// The same with no more than `limit` bytes of a structure's unknown tail;
+    /// `None` if it has no more.
+    pub fn cut(&self, limit: usize) -> Option<Request> {
+        let Spec::Clone3(call) = &self.spec else {
+            return None;
+        };
+        match &call.body {
+            Body::Read {
+                args,
+                tls,
+                set_tid,
+                tail: Tail::NonZero { head, last },
+            } if head.len() > limit => Some(Request {
+                syscall: self.syscall,
+                spec: Spec::Clone3(Clone3 {
+                    body: Body::Read {
+                        args: *args,
+                        tls: *tls,
+                        set_tid: set_tid.clone(),
+                        tail: Tail::NonZero {
+                            head: head[..limit].to_vec(),
+                            last: *last,
+                        },
+                    },
+                    ..*call
+                }),
+            }),
+            _ => None,
+        }
+    }
+
     /// The pids asked for with `set_tid`.
     pub fn set_tid(&self) -> Option<&[i32]> {
         match &self.spec {

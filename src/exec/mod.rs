@@ -92,6 +92,46 @@ impl ExecCall {
     }
 }
 
+impl Strings {
+    /// The first `limit` strings, and of each as many bytes; `None` if there
+    /// are no more.
+    fn cut(&self, limit: usize) -> Option<Strings> {
+        let Strings::List { items, end } = self else {
+            return None;
+        };
+        let long = |item: &Text| matches!(item, Text::Bytes { bytes, .. } if bytes.len() > limit);
+        if items.len() <= limit && !items.iter().any(long) {
+            return None;
+        }
+        let cut = |item: &Text| match item {
+            Text::Bytes { bytes, .. } if bytes.len() > limit => Text::Bytes {
+                bytes: bytes[..limit].to_vec(),
+                truncated: true,
+            },
+            other => other.clone(),
+        };
+        Some(Strings::List {
+            items: items.iter().take(limit).map(cut).collect(),
+            end: match items.len() > limit {
+                true => ListEnd::More,
+                false => *end,
+            },
+        })
+    }
+}
+
+impl ExecCall {
+    /// The same with `limit` arguments at the most, and of each as many bytes;
+    /// `None` if it has no more.
+    pub fn cut(&self, limit: usize) -> Option<ExecCall> {
+        let argv = self.argv.cut(limit)?;
+        Some(ExecCall {
+            argv,
+            ..self.clone()
+        })
+    }
+}
+
 /// Decodes an exec call at its entry; `None` if `syscall` is none. Strings
 /// are cut at `limit` bytes, arrays at `limit` elements, as strace's -s does.
 pub fn decode(syscall: Syscall, memory: &mut dyn Memory, limit: usize) -> Option<ExecCall> {
@@ -434,6 +474,32 @@ mod tests {
     }
 
     proptest! {
+        /// What is cut later is what would have been read then.
+        #[test]
+        fn cut_later_or_read_less(
+            words in proptest::collection::vec("[a-z]{0,9}", 0..9),
+            limit in 0usize..10,
+            nr in prop_oneof![Just(59u64), Just(322)],
+        ) {
+            let mut pointers = Vec::new();
+            let mut bytes = Vec::new();
+            for word in &words {
+                pointers.push(0x1000 + bytes.len() as u64);
+                bytes.extend_from_slice(word.as_bytes());
+                bytes.push(0);
+            }
+            pointers.push(0);
+            let mut memory = Regions(vec![(0x1000, bytes), (0x2000, super::tests::words(&pointers))]);
+            let first = usize::from(nr != 59);
+            let mut args = [0; 6];
+            args[first] = 0x1000;
+            args[first + 1] = 0x2000;
+            let syscall = Syscall { abi: Abi::X86_64, nr, args };
+            let full = decode(syscall, &mut memory, 100).unwrap();
+            let less = decode(syscall, &mut memory, limit).unwrap();
+            prop_assert_eq!(full.cut(limit).unwrap_or(full), less);
+        }
+
         #[test]
         fn never_panics(
             abi in prop_oneof![Just(Abi::X86_64), Just(Abi::I386), Just(Abi::X32)],

@@ -48,12 +48,14 @@ pub mod line;
 pub mod lines;
 mod parse;
 pub mod reader;
+mod schema;
 pub mod types;
 mod write;
 
 pub use lines::AtEnd;
 pub use parse::{Parsed, header, parse};
 pub use reader::Reader;
+pub use schema::{schema, schema_text};
 pub use write::Writer;
 
 /// The name of the format, in a log's first line.

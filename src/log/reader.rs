@@ -22,6 +22,8 @@ pub struct Reader {
     /// Whether events were handed out since it was last said that none come.
     told: bool,
     ended: bool,
+    /// Whether the log's last line was there.
+    whole: bool,
     faults: u64,
     notices: Vec<String>,
 }
@@ -57,6 +59,7 @@ impl Reader {
             start: Some(start),
             told: false,
             ended: false,
+            whole: false,
             faults: 0,
             notices: Vec::new(),
         })
@@ -70,6 +73,11 @@ impl Reader {
     /// How many lines could not be read.
     pub fn faults(&self) -> u64 {
         self.faults
+    }
+
+    /// Whether the recording ended in good order, all of it read.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// The signal that ended the following of a log.
@@ -101,7 +109,8 @@ impl Reader {
     }
 
     /// The log's last line.
-    fn whole(&mut self) {
+    fn finish(&mut self) {
+        self.whole = self.faults == 0;
         let number = self.lines.number();
         let more = format!("what follows line {number}, where the recording ends, is left out");
         let drained = self.lines.is_drained();
@@ -154,7 +163,7 @@ impl Source for Reader {
                 }
                 Ok(Parsed::Event(_)) => self.fault("a second header"),
                 Ok(Parsed::Unknown) => {}
-                Ok(Parsed::End(_)) => self.whole(),
+                Ok(Parsed::End(_)) => self.finish(),
                 // Cut off while it was written.
                 Err(_) if !whole => self.broken_off(true),
                 Err(what) => self.fault(&what),

@@ -40,7 +40,7 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
         palette: style::palette(look.color, output.is_terminal()),
     };
     Ok(match view.kind {
-        ViewKind::Text => Box::new(TextView::new(output, format)),
+        ViewKind::Text => Box::new(TextView::new(output, format, look.string_limit)),
         ViewKind::Json => Box::new(JsonView::new(output)),
     })
 }

@@ -21,6 +21,7 @@ use crate::ids::{Errno, Pid, Tid};
 pub struct TextView {
     output: Output,
     format: Format,
+    string_limit: usize,
     lines: String,
 }
 
@@ -34,11 +35,12 @@ pub struct Format {
 }
 
 impl TextView {
-    /// A view that writes to `output`.
-    pub fn new(output: Output, format: Format) -> TextView {
+    /// A view that writes to `output`, of each string and list so much.
+    pub fn new(output: Output, format: Format, string_limit: usize) -> TextView {
         TextView {
             output,
             format,
+            string_limit,
             lines: String::with_capacity(1024),
         }
     }
@@ -47,7 +49,8 @@ impl TextView {
 impl Sink for TextView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.lines.clear();
-        self.format.event(&mut self.lines, event);
+        let event = event.cut(self.string_limit);
+        self.format.event(&mut self.lines, &event);
         if self.lines.is_empty() {
             return Ok(());
         }
