@@ -8,8 +8,8 @@ use std::ffi::OsString;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{Config, Destination, StopsChoice, What, When};
-use crate::event::{Follow, Stops};
+use crate::config::{Config, Destination, StopsChoice, ViewKind, What, When};
+use crate::event::{Follow, Stops, Wanted};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
@@ -111,6 +111,10 @@ pub struct Cli {
     #[arg(long, conflicts_with = "pid", help_heading = "Tracing")]
     kill_on_exit: bool,
 
+    /// Record the environment of each exec in the log; it may hold secrets
+    #[arg(long, help_heading = "Output")]
+    env: bool,
+
     #[command(flatten)]
     views: ViewArgs,
 }
@@ -156,6 +160,7 @@ Examples:
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
+  forktrace -f --json -o t.ndjson -- make    recorded; forktrace view t.ndjson
   forktrace -v -- ruby -e fork               every flag explained
   forktrace -f -p 1234                       a process that runs already"
     };
@@ -228,6 +233,9 @@ impl Cli {
             })
         };
         let views = self.views.views(Destination::Stderr)?;
+        if self.env && !views.iter().any(|view| view.kind == ViewKind::Json) {
+            return Err("--env needs --json: only the log holds the environment".to_owned());
+        }
         Ok(Config {
             what,
             follow,
@@ -237,6 +245,10 @@ impl Cli {
                 None => DetachOn::Never,
                 Some(DetachArg::Exec) => DetachOn::Exec,
                 Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
+            },
+            environment: match self.env {
+                true => Wanted::Yes,
+                false => Wanted::No,
             },
             string_limit: self.views.read_limit(&views),
             views,

@@ -23,6 +23,8 @@ pub struct Config {
     pub detach_on: DetachOn,
     /// The most bytes of a string, and elements of a list, that are read.
     pub string_limit: usize,
+    /// Whether the environment of each exec is recorded.
+    pub environment: Wanted,
     /// What is shown of the trace, and where; at least one.
     pub views: Vec<View>,
     /// How it looks.

@@ -96,6 +96,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         detach_on: config.detach_on,
         string_limit: config.string_limit,
         names: wanted(config::ViewKind::names),
+        environment: config.environment,
         usage: wanted(config::ViewKind::usage),
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,

@@ -27,7 +27,7 @@ pub struct ViewArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
 
-    /// Write the trace to FILE, not to stderr; "-" is stdout
+    /// Write the trace to FILE; "-" is stdout [default: stderr, and of view stdout]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 

@@ -177,6 +177,21 @@ pub fn decode_image(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) ->
     }
 }
 
+/// Reads the environment that a decoded call passes; `None` if it passes none
+/// that is known.
+pub fn read_env(call: &ExecCall, memory: &mut dyn Memory, limit: usize) -> Option<Strings> {
+    let word = call.syscall?.abi.word();
+    Some(read_strings(memory, call.env.addr?, word, limit))
+}
+
+/// The same of a new program's stack, see [`decode_image`].
+pub fn read_image_env(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) -> Strings {
+    let word = abi.word() as u64;
+    let argc = read_word(memory, sp, abi.word()).unwrap_or(0);
+    let envp = sp.wrapping_add(argc.wrapping_add(2).wrapping_mul(word));
+    read_strings(memory, envp, abi.word(), limit)
+}
+
 fn read_word(memory: &mut dyn Memory, addr: u64, word: usize) -> Option<u64> {
     let mut bytes = [0; 8];
     (memory.read(addr, &mut bytes[..word]) == word).then(|| u64::from_le_bytes(bytes))
@@ -385,6 +400,14 @@ mod tests {
         assert_eq!(exec.env.vars, Some(1));
         assert!(!exec.env.unterminated);
         assert_eq!(exec.at(), None);
+        assert_eq!(exec.env.text, None, "nobody asked");
+        assert_eq!(
+            read_env(&exec, &mut ls(), 32),
+            Some(Strings::List {
+                items: vec![text("ls")],
+                end: ListEnd::Complete
+            })
+        );
     }
 
     #[test]
@@ -449,6 +472,13 @@ mod tests {
             }
         );
         assert_eq!((exec.env.addr, exec.env.vars), (None, Some(3)));
+        assert_eq!(
+            read_image_env(0x7000, Abi::X86_64, &mut memory, 2),
+            Strings::List {
+                items: vec![text("ls"), text("ls")],
+                end: ListEnd::More
+            }
+        );
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub struct Settings {
     /// Whether all events carry the names of threads, which costs system calls,
     /// or only that of one that was found.
     pub names: Wanted,
+    /// Whether exec calls carry the environment.
+    pub environment: Wanted,
 }
 
 /// When to let go of tracees that live on.

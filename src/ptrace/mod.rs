@@ -46,6 +46,8 @@ pub struct How {
     pub string_limit: usize,
     /// Whether all events carry the names of threads.
     pub names: Wanted,
+    /// Whether exec calls carry the environment, which may hold secrets.
+    pub environment: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
     /// Which comes first of an event and what the tracee does next.
@@ -206,6 +208,7 @@ impl Tracer {
             detach_on: how.detach_on,
             string_limit: how.string_limit,
             names: how.names,
+            environment: how.environment,
         };
         let (wall, monotonic) = sys::clocks();
         let start = Start {

@@ -162,6 +162,7 @@ fn settings(stops: Stops, follow: bool) -> Settings {
         detach_on: DetachOn::Never,
         string_limit: 32,
         names: Wanted::No,
+        environment: Wanted::No,
     }
 }
 
