@@ -231,3 +231,92 @@ fn take_signals() -> nix::Result<SignalFd> {
     set.thread_block()?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file of these bytes, gone with the value.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str, content: &[u8]) -> Scratch {
+            let name = format!("forktrace-lines-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::write(&path, content).expect("a file");
+            Scratch(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn pieces(lines: &mut Lines) -> Vec<(bool, Vec<u8>)> {
+        let mut all = Vec::new();
+        loop {
+            match lines.next_piece().expect("readable") {
+                Piece::Line(at) => all.push((true, lines.bytes(at).to_vec())),
+                Piece::Rest(at) => all.push((false, lines.bytes(at).to_vec())),
+                Piece::TooLong => all.push((false, b"too long".to_vec())),
+                Piece::Quiet => {}
+                Piece::End => return all,
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Lines are what stands between newlines, wherever the reads end.
+        #[test]
+        fn lines_are_what_newlines_part(
+            lengths in proptest::collection::vec(0usize..CHUNK + 2, 0..12),
+            rest in 0usize..3,
+        ) {
+            let mut content = Vec::new();
+            let mut expected = Vec::new();
+            for (index, length) in lengths.iter().enumerate() {
+                let line = vec![b'a' + index as u8; *length];
+                content.extend_from_slice(&line);
+                content.push(b'\n');
+                expected.push((true, line));
+            }
+            content.resize(content.len() + rest, b'r');
+            if rest > 0 {
+                expected.push((false, vec![b'r'; rest]));
+            }
+            let file = Scratch::new("parted", &content);
+            let mut lines = Lines::open(&file.0, AtEnd::Stop).expect("a file");
+            prop_assert!(pieces(&mut lines) == expected);
+            prop_assert_eq!(lines.number(), expected.len() as u64);
+        }
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_log() {
+        let content = b"0123456789\n".repeat(CHUNK);
+        let file = Scratch::new("long", &content);
+        let mut lines = Lines::open(&file.0, AtEnd::Stop).expect("a file");
+        assert_eq!(pieces(&mut lines).len(), CHUNK);
+        assert_eq!(lines.buffer.capacity(), CHUNK);
+    }
+
+    #[test]
+    fn a_line_too_long_is_passed_over() {
+        let mut content = b"one\n".to_vec();
+        content.resize(content.len() + LINE_MAX + CHUNK, b'x');
+        content.extend_from_slice(b"\ntwo\n");
+        let file = Scratch::new("too-long", &content);
+        let mut lines = Lines::open(&file.0, AtEnd::Stop).expect("a file");
+        let expected = [(true, "one"), (false, "too long"), (true, "two")];
+        assert!(pieces(&mut lines) == expected.map(|(whole, text)| (whole, text.into())));
+        assert_eq!(lines.number(), 3);
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::error::Category;
 
 use super::line::{
     AttachLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine, ExitLine, Failure,
@@ -126,9 +127,14 @@ fn json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| {
         let words = error.to_string();
         // Each line is a text of its own: only the column says something.
-        match words.rsplit_once(" at line 1 column ") {
-            Some((words, column)) => format!("{words}, column {column}"),
-            None => words,
+        let (words, column) = words
+            .rsplit_once(" at line 1 column ")
+            .unwrap_or((&words, "0"));
+        match error.classify() {
+            Category::Data => format!("{words}, column {column}"),
+            Category::Syntax | Category::Eof | Category::Io => {
+                format!("not JSON: {words}, column {column}")
+            }
         }
     })
 }

@@ -156,7 +156,11 @@ impl Source for Reader {
                     break;
                 }
             };
-            match parse(self.lines.bytes(at)) {
+            let line = self.lines.bytes(at);
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match parse(line) {
                 Ok(Parsed::Event(event)) if !matches!(event.kind, EventKind::Start(_)) => {
                     self.told = true;
                     return Ok(Next::Event(event));

@@ -8,6 +8,7 @@ use super::Mode;
 use super::check::{Summary, check};
 use super::fixture::Truth;
 use super::run::{Outcome, Run, Scratch, forktrace, shortened};
+use super::schema::Schema;
 use super::trace::{Line, parse_forktrace, parse_strace};
 use super::tree::{Strictness, assert_same, render};
 
@@ -193,6 +194,7 @@ impl Case {
         assert_same_lines("view of the log", &traced.text, &read(&shown));
         let log = read(&log);
         assert_same_lines("the log of the log", &log, &read(&again));
+        check_log(&log);
         traced
     }
 
@@ -269,6 +271,17 @@ impl Case {
 
 pub(crate) fn text(path: &Path) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+/// Each line is as the schema says. A storm's lines are all alike: some are enough.
+#[track_caller]
+fn check_log(log: &str) {
+    let schema = Schema(forktrace::log::schema().to_value());
+    for line in log.lines().take(2000) {
+        if let Err(error) = schema.check_line(line) {
+            panic!("{error}: {line}");
+        }
+    }
 }
 
 /// Of long texts only where they part.
