@@ -39,6 +39,8 @@ pub struct Lines {
     start: usize,
     searched: usize,
     end: usize,
+    /// The most bytes that a line may have.
+    longest: usize,
     /// Whether the rest of a line too long is being passed over.
     skipping: bool,
     /// The number of the line handed out last.
@@ -94,6 +96,7 @@ impl Lines {
             start: 0,
             searched: 0,
             end: 0,
+            longest: LINE_MAX,
             skipping: false,
             number: 0,
             at_end: false,
@@ -135,10 +138,13 @@ impl Lines {
                     continue;
                 }
                 self.number += 1;
-                return Ok(Piece::Line(line));
+                return Ok(match line.len() > self.longest {
+                    true => Piece::TooLong,
+                    false => Piece::Line(line),
+                });
             }
             self.searched = self.end;
-            if self.end - self.start > LINE_MAX {
+            if self.end - self.start > self.longest {
                 self.start = self.end;
                 if !std::mem::replace(&mut self.skipping, true) {
                     self.number += 1;
@@ -311,12 +317,16 @@ mod tests {
     #[test]
     fn a_line_too_long_is_passed_over() {
         let mut content = b"one\n".to_vec();
-        content.resize(content.len() + LINE_MAX + CHUNK, b'x');
-        content.extend_from_slice(b"\ntwo\n");
+        for longer in [1, 3 * CHUNK] {
+            content.resize(content.len() + CHUNK + longer, b'x');
+            content.extend_from_slice(b"\ntwo\n");
+        }
         let file = Scratch::new("too-long", &content);
         let mut lines = Lines::open(&file.0, AtEnd::Stop).expect("a file");
-        let expected = [(true, "one"), (false, "too long"), (true, "two")];
+        lines.longest = CHUNK;
+        let (line, long) = ((true, "two"), (false, "too long"));
+        let expected = [(true, "one"), long, line, long, line];
         assert!(pieces(&mut lines) == expected.map(|(whole, text)| (whole, text.into())));
-        assert_eq!(lines.number(), 3);
+        assert_eq!(lines.number(), 5);
     }
 }
