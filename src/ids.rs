@@ -151,6 +151,12 @@ impl Errno {
     pub const EPERM: Errno = Errno(1);
     /// ENOENT: no such file.
     pub const ENOENT: Errno = Errno(2);
+    /// ESRCH: no such process; of a tracee, also that it isn't stopped.
+    pub const ESRCH: Errno = Errno(3);
+    /// EINTR: a signal came first.
+    pub const EINTR: Errno = Errno(4);
+    /// EIO: of ptrace, a request that can't be carried out, or isn't known.
+    pub const EIO: Errno = Errno(5);
     /// E2BIG: argument list, or structure, too big.
     pub const E2BIG: Errno = Errno(7);
     /// ENOEXEC: not an executable format.

@@ -128,7 +128,11 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
             shown = false;
             tracer.drain();
         }
-        match tracer.next() {
+        let next = tracer.next();
+        for notice in tracer.take_notices() {
+            say(&notice);
+        }
+        match next {
             Ok(Next::Event(event)) => {
                 if let EventKind::MustStay(signal) = event.kind {
                     say(&format!(

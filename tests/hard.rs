@@ -354,6 +354,23 @@ fn a_tracee_with_its_own_filter() {
     }
 }
 
+/// What its filter would ask a tracer fails, as no tracer is there for that.
+#[test]
+fn a_tracee_whose_filter_asks_for_a_tracer() {
+    let Some(case) = hard(&["filter_trace"]) else {
+        return;
+    };
+    let enosys = nix::errno::Errno::ENOSYS as i32;
+    for mode in Mode::ALL {
+        let (traced, summary) = case.follow(mode);
+        assert_true(&format!("{mode:?}"), &traced, &summary);
+        let failed = ["getppid", "fork"].map(|name| (name.to_owned(), enosys));
+        assert_eq!(traced.truth().failed, failed, "{mode:?}");
+        let seen = traced.text.contains("fork() = -1 ENOSYS");
+        assert_eq!(seen, mode != Mode::Event, "{mode:?}: {}", traced.text);
+    }
+}
+
 fn libc_eperm() -> i32 {
     nix::errno::Errno::EPERM as i32
 }

@@ -83,6 +83,11 @@ pub struct ExecCall {
 }
 
 impl ExecCall {
+    /// Whether nothing of it is known but that it happened: see [`unseen`].
+    pub fn is_unseen(&self) -> bool {
+        *self == unseen()
+    }
+
     /// execveat's directory and flags, where they were seen.
     pub fn at(&self) -> Option<(i32, i32)> {
         match (self.call, &self.syscall) {
@@ -190,6 +195,23 @@ pub fn read_image_env(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) 
     let argc = read_word(memory, sp, abi.word()).unwrap_or(0);
     let envp = sp.wrapping_add(argc.wrapping_add(2).wrapping_mul(word));
     read_strings(memory, envp, abi.word(), limit)
+}
+
+/// An exec that is known to have happened, and nothing of it: whoever called it
+/// was killed before it could be looked at.
+pub fn unseen() -> ExecCall {
+    ExecCall {
+        syscall: None,
+        call: Call::Execve,
+        path: Text::Unreadable(0),
+        argv: Strings::Address(0),
+        env: Env {
+            addr: Some(0),
+            vars: None,
+            unterminated: false,
+            text: None,
+        },
+    }
 }
 
 fn read_word(memory: &mut dyn Memory, addr: u64, word: usize) -> Option<u64> {

@@ -242,6 +242,9 @@ pub struct Machine {
     /// Children named by creators that were killed before their call could be
     /// read: it will be, from the child.
     named: FxHashMap<Tid, Parent>,
+    /// Threads that called exec and gave up their tid by it, which is another
+    /// thread's now, though the exec is still to be reported.
+    outlived: FxHashMap<Tid, Task>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: FxHashSet<Tid>,
     /// Reports so far.
@@ -250,6 +253,8 @@ pub struct Machine {
     /// The first event, until it was told: a program that never comes to run
     /// has no trace.
     start: Option<Box<Start>>,
+    /// Whether there are, or were, tasks of which nothing is told.
+    any_silent: bool,
     /// Whether it was told that a tracee tries to trace others.
     tracing_told: bool,
     now: Duration,
@@ -264,10 +269,12 @@ impl Machine {
             held: FxHashMap::default(),
             limbo: Vec::new(),
             named: FxHashMap::default(),
+            outlived: FxHashMap::default(),
             strangers: FxHashSet::default(),
             reports: 0,
             draining: false,
             start: Some(Box::new(start)),
+            any_silent: false,
             tracing_told: false,
             now: Duration::ZERO,
         }
@@ -312,10 +319,12 @@ impl Machine {
         self.tasks.len()
     }
 
-    /// Whether there is nothing left that could stop or end.
+    /// Whether there is nothing left that could stop or end. A task that was
+    /// killed where it may have been creating counts until it is certain that
+    /// no child of it comes.
     pub fn is_empty(&self) -> bool {
         let stopped = |held: &Held| matches!(held.state, HeldState::Stopped(..));
-        self.tasks.is_empty() && !self.held.values().any(stopped)
+        self.tasks.is_empty() && self.limbo.is_empty() && !self.held.values().any(stopped)
     }
 
     /// Whether something waits that [`Machine::overdue`] has to look after: a
@@ -361,6 +370,13 @@ impl Machine {
         });
     }
 
+    /// A tid was given to another thread.
+    fn outlive(&mut self, tid: Tid) {
+        if let Some(task) = self.tasks.remove(&tid) {
+            self.outlived.insert(tid, task);
+        }
+    }
+
     /// Looks up a thread's name, where names are wanted.
     fn read_name<P: Probe>(&mut self, tid: Tid, probe: &mut P) {
         if self.settings.names == Wanted::Yes
@@ -389,10 +405,12 @@ impl Machine {
         let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
             // A thread that execs may get the tid of a leader that nobody knew.
+            let known =
+                |tid: Tid| self.tasks.contains_key(&tid) || self.outlived.contains_key(&tid);
             let execs = cause == Cause::Exec
                 && probe
                     .event_message(&stopped)
-                    .is_ok_and(|former| self.tasks.contains_key(&Tid(former as i32)));
+                    .is_ok_and(|former| known(Tid(former as i32)));
             if execs {
                 self.execed(stopped, probe, output);
             } else {
@@ -400,6 +418,17 @@ impl Machine {
             }
             return;
         };
+        // The tid of a thread that called exec is free before its event is
+        // reported, and may be another thread's by now.
+        if cause == Cause::Trap
+            && !task.expected
+            && let Some((tgid, _)) = probe.family(tid)
+            && tgid != task.tgid
+        {
+            self.outlive(tid);
+            self.hold(stopped, cause, probe, output);
+            return;
+        }
         // The report of an exec is that of the thread that called it; that of a
         // creation may come to nothing, if the thread is killed in its stop.
         if !matches!(cause, Cause::Exec | Cause::Created) || task.expected {
@@ -415,6 +444,13 @@ impl Machine {
             Cause::Seccomp | Cause::Syscall => {
                 match probe.phase(&stopped) {
                     Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe, output),
+                    Ok(Phase::Refused(call)) => {
+                        if let Some(call) = call {
+                            self.entered(&stopped, call, probe, output);
+                        }
+                        // Gone: then it doesn't make the call either.
+                        let _ = probe.refuse(&stopped);
+                    }
                     Ok(Phase::Exit(value)) => {
                         self.restore_flags(&stopped, probe);
                         self.left(tid, value, probe, output);

@@ -7,17 +7,18 @@ pub mod filter;
 pub mod live;
 pub mod machine;
 pub mod probe;
+mod refusal;
 pub mod spawn;
 pub mod sys;
 pub mod task;
 pub mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::abi::Abi;
 use crate::event::{End, Ended, Follow, Start, Stops, Target, Wanted};
@@ -28,7 +29,7 @@ use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use spawn::{Launch, LaunchError, Launched};
 use sys::{Arrival, Inherited, Report, Waited};
-use task::{Cause, Stopped};
+use task::{Cause, Resume, Stopped};
 use wait::Status;
 
 /// How to trace, launched or attached.
@@ -87,8 +88,8 @@ pub struct Tracer {
     ready: VecDeque<Report>,
     /// Whether events were handed out since it was last said that none come.
     told: bool,
-    /// Failures of waitpid in a row.
-    failures: u32,
+    /// Stops of threads that the kernel called gone.
+    unresumed: Vec<(Stopped, Resume)>,
     notices: Vec<String>,
 }
 
@@ -110,6 +111,9 @@ enum Origin {
         /// When to look again for threads born while attaching.
         look_again: Option<Instant>,
         quiet_rounds: u32,
+        /// Those of which it was told that they, or threads of theirs, can't
+        /// be traced.
+        refused: HashSet<Pid>,
     },
 }
 
@@ -135,8 +139,6 @@ const LOOK_AGAIN_MS: i64 = 10;
 const QUIET_ROUNDS: u32 = 2;
 /// From so many tracees on waitpid is not fair enough.
 const MANY: usize = 8;
-/// waitpid may fail so often in a row before that counts.
-const FAILURES_MAX: u32 = 3;
 
 impl Tracer {
     /// Starts a program under trace.
@@ -189,12 +191,18 @@ impl Tracer {
             targets,
             look_again: None,
             quiet_rounds: 0,
+            refused: HashSet::new(),
         };
         let mut tracer = Tracer::new(origin, target, inherited, how);
         sys::admit_signals(&tracer.inherited);
-        tracer.look_for_threads();
+        if let Err(error) = tracer.look_for_threads() {
+            return Err(LaunchError::Refused(tracer.give_up(error)));
+        }
         if tracer.machine.is_empty() {
-            let reasons = std::mem::take(&mut tracer.notices);
+            let mut reasons = std::mem::take(&mut tracer.notices);
+            if reasons.is_empty() {
+                reasons.push("cannot attach: the processes have ended".to_owned());
+            }
             return Err(LaunchError::Refused(anyhow!("{}", reasons.join("; "))));
         }
         Ok(tracer)
@@ -236,7 +244,7 @@ impl Tracer {
             draining: false,
             ready: VecDeque::new(),
             told: false,
-            failures: 0,
+            unresumed: Vec::new(),
             notices: Vec::new(),
         };
         if !tracer.live.has_proc() {
@@ -300,20 +308,11 @@ impl Tracer {
         self.program().map(|program| program.launched.waiting.tid)
     }
 
-    fn resume_all(&mut self) -> anyhow::Result<()> {
-        for (stopped, how) in self.output.resume.drain(..) {
-            let tid = stopped.tid();
-            sys::resume(stopped, how)
-                .map_err(|errno| anyhow!("cannot resume thread {tid}: {errno}"))?;
-        }
-        Ok(())
-    }
-
     /// Waits for one report and lets the machine decide.
     fn advance(&mut self) -> anyhow::Result<Step> {
         // First what was fetched: leaving with a signal in hand would lose it.
         if let Some(report) = self.ready.pop_front() {
-            self.report(report);
+            self.report(report)?;
             return Ok(Step::Went);
         }
         if self.finished() {
@@ -324,7 +323,11 @@ impl Tracer {
             return Ok(Step::Went);
         }
         self.pass_signals_on();
-        self.look_again_if_due();
+        self.look_again_if_due()?;
+        self.check_gone()?;
+        if !self.ready.is_empty() {
+            return Ok(Step::Went);
+        }
         let held = self.machine.is_waiting();
         if held {
             let now = self.start.elapsed();
@@ -347,7 +350,6 @@ impl Tracer {
         sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
-                self.failures = 0;
                 self.ready.push_back(report);
                 self.fetch_more();
                 Ok(Step::Went)
@@ -356,12 +358,8 @@ impl Tracer {
                 self.conclude();
                 Ok(Step::Done)
             }
-            Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(Step::Idle),
-            Err(_) if self.failures < FAILURES_MAX => {
-                self.failures += 1;
-                Ok(Step::Went)
-            }
-            Err(errno) => Err(anyhow!("{errno}")).context("cannot wait for the traced program"),
+            Ok(Waited::Nothing) | Err(Errno::EINTR) => Ok(Step::Idle),
+            Err(errno) => Err(anyhow!("cannot wait for the traced program: {errno}")),
         }
     }
 
@@ -388,10 +386,12 @@ impl Tracer {
             .sort_by_key(|report| machine.group_of(report.tid).is_some());
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: Report) -> anyhow::Result<()> {
         let Report { tid, usage, .. } = report;
         let status = wait::decode(report.status);
         let root = self.root() == Some(tid);
+        self.heard_of(tid);
+        let told = self.output.events.len();
         if let Status::Stopped(Cause::Signal(signal)) = status
             && sys::is_passed_on(signal)
         {
@@ -412,8 +412,12 @@ impl Tracer {
             &mut self.live,
             &mut self.output,
         );
+        if self.live.refusal().is_some() {
+            // Told from answers that didn't come.
+            self.output.events.truncate(told);
+        }
         if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
-            self.stop_with_program(signal);
+            self.stop_with_program(signal)?;
         }
         if root && matches!(status, Status::Ended(_)) {
             self.after_program();
@@ -422,15 +426,18 @@ impl Tracer {
         if self.killing {
             self.kill_all();
         }
+        Ok(())
     }
 
     /// A terminal stopped the program: its shell waits for forktrace, so that
     /// stops as well, until the shell continues both.
-    fn stop_with_program(&mut self, signal: Signal) {
+    fn stop_with_program(&mut self, signal: Signal) -> anyhow::Result<()> {
         let foreground = self.program().is_some_and(|program| program.foreground);
-        if foreground && sys::group_was_stopped_by(signal) && self.resume_all().is_ok() {
+        if foreground && sys::group_was_stopped_by(signal) {
+            self.resume_all()?;
             sys::stop_self();
         }
+        Ok(())
     }
 
     fn program_ended(&mut self, end: End) {
@@ -567,25 +574,27 @@ impl Tracer {
         true
     }
 
-    fn look_again_if_due(&mut self) {
+    fn look_again_if_due(&mut self) -> anyhow::Result<()> {
         let due = match &self.origin {
             Origin::Attached { look_again, .. } => look_again.is_some_and(|t| t <= Instant::now()),
             Origin::Launched(_) => false,
         };
         if due {
-            self.look_for_threads();
+            self.look_for_threads()?;
         }
+        Ok(())
     }
 
     /// Seizes the threads of the targets that are not traced yet.
-    fn look_for_threads(&mut self) {
+    fn look_for_threads(&mut self) -> anyhow::Result<()> {
         let Origin::Attached {
             targets,
             look_again,
             quiet_rounds,
+            refused,
         } = &mut self.origin
         else {
-            return;
+            return Ok(());
         };
         let first = look_again.is_none();
         let machine = &self.machine;
@@ -599,41 +608,42 @@ impl Tracer {
         };
         *look_again = (*quiet_rounds < QUIET_ROUNDS)
             .then(|| Instant::now() + Duration::from_millis(LOOK_AGAIN_MS as u64));
+        for (Pid(pid), reason) in round.refused {
+            if refused.insert(Pid(pid)) {
+                self.notices
+                    .push(format!("cannot attach to {pid}: {reason:#}"));
+            }
+        }
         let now = self.start.elapsed();
         for seized in round.seized {
             let tid = seized.tid;
             self.machine.attach(now, seized, &mut self.output);
             if self.how.stops == Stops::Syscall {
-                // Gone already, or it will stop: no third way.
-                let _ = sys::interrupt(tid);
+                self.interrupt(tid)?;
             }
         }
-        if first {
-            for (Pid(pid), reason) in round.refused {
-                self.notices
-                    .push(format!("cannot attach to {pid}: {reason:#}"));
-            }
-        }
+        Ok(())
     }
 }
 
 impl Source for Tracer {
     fn next(&mut self) -> anyhow::Result<Next> {
         loop {
-            if self.how.order == Order::TraceeFirst {
-                self.resume_all()?;
+            if self.how.order == Order::TraceeFirst
+                && let Err(error) = self.resume_all()
+            {
+                return Err(self.give_up(error));
             }
             if let Some(event) = self.output.pop() {
                 self.told = true;
                 return Ok(Next::Event(event));
             }
-            self.resume_all()?;
-            let step = self.advance()?;
-            match step {
-                _ if self.output.is_ready() => {}
-                Step::Done => return Ok(Next::End),
-                Step::Idle if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
-                Step::Idle | Step::Went => {}
+            match self.resume_all().and_then(|()| self.advance()) {
+                Ok(_) if self.output.is_ready() => {}
+                Ok(Step::Done) => return Ok(Next::End),
+                Ok(Step::Idle) if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Ok(Step::Idle | Step::Went) => {}
+                Err(error) => return Err(self.give_up(error)),
             }
         }
     }

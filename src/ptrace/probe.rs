@@ -18,6 +18,9 @@ pub enum Phase {
     /// At its entry, or at a seccomp stop: the call. `None` if it came through
     /// an ABI that is not known.
     Entry(Option<Syscall>),
+    /// At a seccomp stop that a filter of the program's own asked for: a call
+    /// that fails with ENOSYS where no tracer is.
+    Refused(Option<Syscall>),
     /// At its exit: the return value.
     Exit(i64),
     /// Neither.
@@ -58,6 +61,13 @@ pub trait Probe {
     /// # Errors
     /// [`Gone`] if the tracee was killed meanwhile.
     fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone>;
+
+    /// At a seccomp stop: makes the call fail with ENOSYS, as it does without a
+    /// tracer.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn refuse(&mut self, task: &Stopped) -> Result<(), Gone>;
 
     /// The tracee's memory.
     fn memory(&mut self, task: &Stopped) -> impl Memory;

@@ -7,6 +7,8 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+#[cfg(debug_assertions)]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,36 +29,69 @@ fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
     }
 }
 
-/// Faults for tests: `FORKTRACE_FAULT=CALL:N:ERRNO` makes the Nth call of a
-/// kind fail, in debug builds only. CALL is a ptrace request's number, `wait`,
-/// or `panic`, which panics at the Nth wait.
+/// A fault that a test asked for, in debug builds only:
+/// `FORKTRACE_FAULT=CALL:WHICH:HOW`.
+///
+/// CALL is a ptrace request's number, `wait` (waitpid), `readv`
+/// (process_vm_readv), `proc` (a look into /proc), or `panic`, which panics at a
+/// wait. WHICH is `N`, the Nth of them, or `N+`, all from the Nth on. HOW is the
+/// number of an error, or `kill`: the call is made, but its target is killed
+/// before it, as may happen at any time.
 #[cfg(debug_assertions)]
-fn fault(call: &str) -> Option<Errno> {
+struct Fault {
+    call: String,
+    nth: usize,
+    lasts: bool,
+    /// `None`: kill.
+    errno: Option<Errno>,
+}
+
+#[cfg(debug_assertions)]
+impl Fault {
+    fn parse(plan: &str) -> Option<Fault> {
+        let [call, which, how] = plan.split(':').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        Some(Fault {
+            call: call.to_owned(),
+            nth: which.trim_end_matches('+').parse().ok()?,
+            lasts: which.ends_with('+'),
+            errno: match how {
+                "kill" => None,
+                number => Some(Errno(number.parse().ok()?)),
+            },
+        })
+    }
+}
+
+/// Whether a call is to fail in place of being made.
+#[cfg(debug_assertions)]
+fn fault(call: &str, tid: Option<Tid>) -> Option<Errno> {
+    static PLAN: OnceLock<Option<Fault>> = OnceLock::new();
     static MADE: AtomicUsize = AtomicUsize::new(0);
-    let plan = std::env::var("FORKTRACE_FAULT").ok()?;
-    let (kind, rest) = plan.split_once(':')?;
-    let (number, errno) = rest.split_once(':')?;
-    let number: usize = number.parse().ok()?;
-    let hit = kind == call && MADE.fetch_add(1, Ordering::Relaxed) + 1 == number;
-    let errno = errno.parse().ok()?;
-    hit.then_some(Errno(errno))
+    let plan = PLAN.get_or_init(|| Fault::parse(&std::env::var("FORKTRACE_FAULT").ok()?));
+    let plan = plan.as_ref().filter(|plan| plan.call == call)?;
+    let number = MADE.fetch_add(1, Ordering::Relaxed) + 1;
+    if number != plan.nth && !(plan.lasts && number > plan.nth) {
+        return None;
+    }
+    if let (None, Some(tid)) = (plan.errno, tid) {
+        kill(tid, Signal(libc::SIGKILL));
+    }
+    plan.errno
 }
 
 /// No faults in a release build.
 #[cfg(not(debug_assertions))]
-fn fault(_call: &str) -> Option<Errno> {
+fn fault(_call: &str, _tid: Option<Tid>) -> Option<Errno> {
     None
 }
 
-/// ptrace(2) with integers for address and data, tried once more where it
-/// fails: a refusal must be the kernel's last word before a tracee is given up.
+/// ptrace(2) with integers for address and data. Never tried twice: what an
+/// error means is for the caller to say.
 fn ptrace(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
-    ptrace_once(request, tid, addr, data).or_else(|_| ptrace_once(request, tid, addr, data))
-}
-
-fn ptrace_once(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
     if cfg!(debug_assertions)
-        && let Some(errno) = fault(&request.to_string())
+        && let Some(errno) = fault(&request.to_string(), Some(tid))
     {
         return Err(errno);
     }
@@ -64,6 +99,17 @@ fn ptrace_once(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Res
     // callers below pass pointers to live buffers of the size given.
     let result = unsafe { libc::ptrace(request, tid.0, addr as *mut c_void, data as *mut c_void) };
     check(result).map(drop)
+}
+
+/// A file of /proc, whole.
+///
+/// # Errors
+/// ENOENT or ESRCH if it is about a task that is gone.
+pub fn read_proc(path: &str) -> io::Result<Vec<u8>> {
+    match fault("proc", None) {
+        Some(errno) => Err(io::Error::from_raw_os_error(errno.0)),
+        None => std::fs::read(path),
+    }
 }
 
 /// Starts to trace a thread without stopping it.
@@ -77,16 +123,16 @@ pub fn seize(tid: Tid, options: c_int) -> Result<(), Errno> {
 /// Makes a seized tracee stop.
 ///
 /// # Errors
-/// ESRCH if it is gone.
+/// ESRCH if it is gone; EIO if it is just going.
 pub fn interrupt(tid: Tid) -> Result<(), Errno> {
     ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)
 }
 
-/// Lets a stopped tracee go on. A tracee that was killed in its stop can't
-/// and needn't: ESRCH is no error here.
+/// Lets a stopped tracee go on.
 ///
 /// # Errors
-/// Any other refusal.
+/// ESRCH if the tracee was killed in its stop: it is dying, and nothing need be
+/// done. Any other refusal leaves it stopped.
 pub fn resume(task: Stopped, how: Resume) -> Result<(), Errno> {
     let number = |signal: Option<Signal>| signal.map_or(0, |s| s.0 as usize);
     let (request, data) = match how {
@@ -95,10 +141,7 @@ pub fn resume(task: Stopped, how: Resume) -> Result<(), Errno> {
         Resume::Listen => (libc::PTRACE_LISTEN, 0),
         Resume::Detach(signal) => (libc::PTRACE_DETACH, number(signal)),
     };
-    match ptrace(request, task.tid(), 0, data) {
-        Err(Errno(libc::ESRCH)) => Ok(()),
-        other => other,
-    }
+    ptrace(request, task.tid(), 0, data)
 }
 
 /// `PTRACE_GETEVENTMSG`.
@@ -225,24 +268,26 @@ pub fn read_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     if wanted == 0 {
         return 0;
     }
-    // SAFETY: `local` describes live, writable buffers that nobody else uses
-    // during the call; `remote` is only looked up in the tracee.
-    let got = unsafe {
-        libc::process_vm_readv(
-            tid.0,
-            local.as_ptr(),
-            locals as libc::c_ulong,
-            remote.as_ptr(),
-            remotes as libc::c_ulong,
-            0,
-        )
+    let read = || {
+        // SAFETY: `local` describes live, writable buffers that nobody else
+        // uses during the call; `remote` is only looked up in the tracee.
+        let got = unsafe {
+            libc::process_vm_readv(
+                tid.0,
+                local.as_ptr(),
+                locals as libc::c_ulong,
+                remote.as_ptr(),
+                remotes as libc::c_ulong,
+                0,
+            )
+        };
+        check(got as libc::c_long)
     };
-    match usize::try_from(got) {
-        Ok(got) => got,
-        Err(_) if matches!(last_errno(), Errno(libc::EPERM | libc::ENOSYS)) => {
-            peek_memory(tid, places)
-        }
-        Err(_) => 0,
+    match fault("readv", Some(tid)).map_or_else(read, Err) {
+        Ok(got) => got as usize,
+        // Nobody, or nothing, is there.
+        Err(Errno(libc::ESRCH | libc::EFAULT)) => 0,
+        Err(_) => peek_memory(tid, places),
     }
 }
 
@@ -250,25 +295,19 @@ pub fn read_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
 fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     let mut total = 0;
     for (addr, buf) in places {
-        for (index, chunk) in buf.chunks_mut(8).enumerate() {
+        let mut done = 0;
+        while done < buf.len() {
+            // Aligned: a word that crosses into an unmapped page can't be read.
+            let at = addr.wrapping_add(done as u64);
+            let skip = (at % 8) as usize;
             let mut word: u64 = 0;
-            let at = addr.wrapping_add(index as u64 * 8);
-            // SAFETY: the raw system call stores one word at its data pointer,
-            // which is that of `word`.
-            let result = unsafe {
-                libc::syscall(
-                    libc::SYS_ptrace,
-                    libc::PTRACE_PEEKDATA,
-                    tid.0,
-                    at,
-                    &raw mut word,
-                )
-            };
-            if result == -1 {
+            if peek(tid, at - skip as u64, &mut word).is_err() {
                 return total;
             }
-            chunk.copy_from_slice(&word.to_ne_bytes()[..chunk.len()]);
-            total += chunk.len();
+            let length = (8 - skip).min(buf.len() - done);
+            buf[done..done + length].copy_from_slice(&word.to_ne_bytes()[skip..skip + length]);
+            done += length;
+            total += length;
         }
     }
     total
@@ -283,6 +322,25 @@ pub struct Report {
     pub status: i32,
     /// What its process used so far, if that was asked for.
     pub usage: Option<Usage>,
+}
+
+/// One word of a tracee's memory, by the raw system call: the C library's
+/// function returns the word in place of an error.
+fn peek(tid: Tid, addr: u64, word: &mut u64) -> Result<(), Errno> {
+    if let Some(errno) = fault("2", Some(tid)) {
+        return Err(errno);
+    }
+    // SAFETY: the kernel stores one word at its data pointer, that of `word`.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_PEEKDATA,
+            tid.0,
+            addr,
+            std::ptr::from_mut(word),
+        )
+    };
+    check(result).map(drop)
 }
 
 /// What waiting for a report came to.
@@ -303,11 +361,11 @@ pub enum Waited {
 /// EINTR when a signal handler ran.
 pub fn wait(at_once: bool, usage: Wanted) -> Result<Waited, Errno> {
     if cfg!(debug_assertions)
-        && let Some(errno) = fault("wait")
+        && let Some(errno) = fault("wait", None)
     {
         return Err(errno);
     }
-    assert!(fault("panic").is_none(), "a fault that was asked for");
+    assert!(fault("panic", None).is_none(), "a fault that was asked for");
     let mut status = 0;
     let options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
     // SAFETY: all fields are integers, for which zero is a value.

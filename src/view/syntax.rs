@@ -245,6 +245,11 @@ fn stored(out: &mut String, child: &Child) {
 
 /// An exec call: name and arguments, without the result.
 pub fn exec(out: &mut String, exec: &ExecCall) {
+    if exec.is_unseen() {
+        // strace's sign for what it can't know.
+        out.push_str("(???)");
+        return;
+    }
     out.push('(');
     if let Some((dirfd, _)) = exec.at() {
         let _ = match dirfd {

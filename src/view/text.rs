@@ -357,7 +357,14 @@ mod tests {
             event(4280, create(fork, Outcome::Failed(Errno(513)))),
             event(4280, create(fork, Outcome::Unknown)),
             event(4280, EventKind::Superseded { by: Tid(4290) }),
-            event(4290, EventKind::Exec(Box::new(exec))),
+            event(4290, EventKind::Exec(Box::new(exec.clone()))),
+            event(
+                4290,
+                EventKind::Exec(Box::new(Exec {
+                    call: exec::unseen(),
+                    ..exec
+                })),
+            ),
             event(
                 4291,
                 EventKind::Attached(Box::new(Attached {
@@ -398,6 +405,7 @@ mod tests {
 4280 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = ?
 4280 +++ superseded by execve in pid 4290 +++
 4290 execve(\"/bin/e\", [\"e\\33[31m\", 0x66, ...], /* 1 var */) = 0
+4290 execve(???) = 0
 4291 +++ attached: \"a\\\"b\", thread of 4280, 7 in its pid namespace +++
 4291 +++ detached +++
 # 4292 calls ptrace: what forktrace traces can't be traced by another (EPERM)

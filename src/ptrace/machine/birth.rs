@@ -112,7 +112,7 @@ impl Machine {
             ns_moved: moved,
             ..
         } = parent;
-        let kind = request.kind();
+        let kind = kind_of(child, &request, probe);
         let depth = match kind {
             Kind::Thread => parent.depth,
             _ => parent.depth + 1,
@@ -156,7 +156,11 @@ impl Machine {
             Kind::Thread => tgid,
             _ => Pid::from(child),
         };
+        // A filter needs a tracer even where nobody wants to know.
+        let silent = parent.silent || (!wanted && self.settings.stops == Stops::Seccomp);
+        self.any_silent |= silent;
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
+        self.outlive(child);
         self.tasks.insert(
             child,
             Task {
@@ -166,8 +170,7 @@ impl Machine {
                 vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
                 depth,
-                // A filter needs a tracer even where nobody wants to know.
-                silent: parent.silent || (!wanted && self.settings.stops == Stops::Seccomp),
+                silent,
                 unwanted: !wanted && self.settings.stops != Stops::Seccomp,
                 ..Task::new(child_tgid, child_level)
             },
@@ -283,6 +286,17 @@ impl Machine {
                 .resume
                 .push((stopped, Resume::Detach(cause.signal())));
         }
+    }
+}
+
+/// What came into being; where clone3's flags could not be read, the child is
+/// asked whether it is a thread.
+fn kind_of<P: Probe>(child: Tid, request: &Request, probe: &mut P) -> Kind {
+    let thread = |(tgid, _): (Pid, Pid)| tgid != Pid::from(child);
+    if !request.is_decoded() && probe.family(child).is_some_and(thread) {
+        Kind::Thread
+    } else {
+        request.kind()
     }
 }
 

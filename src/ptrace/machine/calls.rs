@@ -146,11 +146,16 @@ impl Machine {
         // now, and the leader is gone without an end.
         let former = match probe.event_message(&stopped) {
             Ok(message) => Tid(message as i32),
-            Err(Gone) => tid,
+            // Killed in the stop. An exec waits until all other threads are
+            // gone, and reported: whoever is left is the caller.
+            Err(Gone) => self.other_thread(tid).unwrap_or(tid),
         };
         let caller = match former == tid {
             true => None,
-            false => self.tasks.remove(&former),
+            false => self
+                .outlived
+                .remove(&former)
+                .or_else(|| self.tasks.remove(&former)),
         };
         if let Some(mut caller) = caller {
             // Not there if it had ended before it could be attached to.
@@ -193,6 +198,9 @@ impl Machine {
         if let Some(parent) = releases {
             self.vfork_done(parent, tid, output);
         }
+        // Killed in the stop: that there was an exec must be told all the same
+        // where a thread took over its leader's tid by it.
+        let call = call.or_else(|| (former != tid).then(exec::unseen));
         if let Some(call) = call {
             let exec = Exec {
                 call,
@@ -211,6 +219,16 @@ impl Machine {
         } else {
             self.go_on(stopped, Cause::Exec, output);
         }
+    }
+}
+
+impl Machine {
+    /// A thread of a leader's process besides the leader.
+    fn other_thread(&self, leader: Tid) -> Option<Tid> {
+        self.tasks
+            .iter()
+            .find(|(tid, task)| task.tgid == Pid::from(leader) && **tid != leader)
+            .map(|(tid, _)| *tid)
     }
 }
 

@@ -284,12 +284,18 @@ impl Machine {
                 None => self.found(child, probe, output),
             }
         }
-        // While somebody's child is undecided it may be theirs.
+        // While somebody's child is undecided it may be theirs. And where nobody
+        // else is left there is no hurry: that no child comes is certain, and
+        // concluded, once there is none to wait for.
         let undecided = self
             .held
             .values()
             .any(|held| matches!(held.state, HeldState::Stopped(..)));
-        let age = if undecided { LONG } else { SHORT };
+        let age = if undecided || self.tasks.is_empty() {
+            LONG
+        } else {
+            SHORT
+        };
         if let Some(until) = now.checked_sub(age) {
             self.bury_all(until, probe, output);
         }
@@ -335,6 +341,14 @@ impl Machine {
     /// Takes up a held thread whose creator nobody knows any more.
     pub(super) fn found<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
         let (tgid, parent) = probe.family(child).unwrap_or((Pid::from(child), Pid(0)));
+        // Where calls are seen, a creator that nobody can name is one of those
+        // whose calls aren't looked at.
+        let silent = self.settings.stops == Stops::Seccomp
+            && self.any_silent
+            && self
+                .held
+                .get(&child)
+                .is_some_and(|held| held.suspects.is_empty() && held.lost.is_empty());
         let attached = Attached {
             parent,
             own: child.0,
@@ -344,6 +358,7 @@ impl Machine {
             comm: probe.comm(child),
             adopted: true,
             last_report: self.reports,
+            silent,
             ..Task::new(tgid, 0)
         };
         let who = task.who(child);

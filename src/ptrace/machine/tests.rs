@@ -31,6 +31,8 @@ const fn syscall(nr: u64, args: [u64; 6]) -> Syscall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Report {
     Seccomp(Syscall),
+    /// The same for a filter of the program's own.
+    Foreign(Syscall),
     Entry(Syscall),
     Exit(i64),
     /// The event of a creation: its child, and the call for the registers.
@@ -77,6 +79,8 @@ struct Answers {
     report: Option<Report>,
     registers: HashMap<i32, Syscall>,
     families: HashMap<i32, (i32, i32)>,
+    /// Who had a call refused.
+    refused: Vec<i32>,
     gone: bool,
     no_registers: Option<i32>,
     asleep: Vec<i32>,
@@ -101,6 +105,7 @@ impl Probe for Answers {
         Ok(match self.report {
             _ if self.gone => return Err(Gone),
             Some(Seccomp(call) | Entry(call)) => Phase::Entry(Some(call)),
+            Some(Foreign(call)) => Phase::Refused(Some(call)),
             Some(Exit(value)) => Phase::Exit(value),
             other => panic!("no call at {other:?}"),
         })
@@ -117,6 +122,11 @@ impl Probe for Answers {
 
     fn new_image(&mut self, _: &Stopped) -> Result<(u64, Abi), Gone> {
         Ok((0x9000, Abi::X86_64))
+    }
+
+    fn refuse(&mut self, task: &Stopped) -> Result<(), Gone> {
+        self.refused.push(task.tid().0);
+        Ok(())
     }
 
     fn set_clone_flags(&mut self, task: &Stopped, _: Abi, flags: u64) -> Result<(), Gone> {
@@ -209,7 +219,7 @@ impl Run {
     fn feed(&mut self, tid: i32, report: Report) {
         let stop = |cause| Input::Stop(Stopped::new(Tid(tid)), cause);
         let input = match report {
-            Seccomp(_) => stop(Cause::Seccomp),
+            Seccomp(_) | Foreign(_) => stop(Cause::Seccomp),
             Entry(_) | Exit(_) => stop(Cause::Syscall),
             Created(..) => stop(Cause::Created),
             Exec(_) => stop(Cause::Exec),
@@ -234,6 +244,14 @@ impl Run {
         let mut output = Output::default();
         let now = Duration::from_millis(ms);
         self.machine.overdue(now, &mut self.probe, &mut output);
+        self.take(output);
+    }
+
+    /// Nobody is left to report anything.
+    fn conclude(&mut self) {
+        let mut output = Output::default();
+        self.machine
+            .conclude(Duration::ZERO, &mut self.probe, &mut output);
         self.take(output);
     }
 
@@ -331,7 +349,7 @@ fn for_every_order(stops: Stops, follow: bool, threads: &[Thread], check: &dyn F
             .collect();
         let total: usize = threads.iter().map(|t| t.reports.len()).sum();
         if prefix.len() == total {
-            run.overdue(1000);
+            run.overdue(3000);
             check(&run);
             return 1;
         }
@@ -816,6 +834,9 @@ fn a_child_seen_soon_after_its_creators_end_is_told_before_it() {
 fn a_child_seen_long_after_its_creators_end_is_nobodys_but_runs() {
     for stops in ALL {
         let mut run = Run::new(stops, true);
+        // Somebody else, or there would be no hurry to tell the end.
+        run.machine.launch(Tid(9));
+        run.probe.asleep.push(9);
         run.probe.registers.insert(2, FORK);
         run.probe.families.insert(2, (2, 999));
         if stops != Stops::Event {
@@ -831,6 +852,30 @@ fn a_child_seen_long_after_its_creators_end_is_nobodys_but_runs() {
         run.overdue(120);
         assert_eq!(run.lines()[before..], ["2 attached"], "{stops:?}");
         assert_eq!(run.held_back, 0);
+    }
+}
+
+#[test]
+fn the_last_one_is_not_done_with_while_a_child_of_it_may_come() {
+    for stops in ALL {
+        let mut run = Run::new(stops, true);
+        run.probe.registers.insert(2, FORK);
+        if stops != Stops::Event {
+            run.feed(1, creation(stops, FORK, 2)[0]);
+        }
+        run.feed(1, KILLED);
+        assert!(!run.machine.is_empty(), "{stops:?}: a child may come");
+        run.overdue(1000);
+        run.feed(2, Trap);
+        assert_eq!(run.lines()[0], "1 made Process 2", "{stops:?}");
+        run.feed(2, GONE);
+        assert!(run.machine.is_empty(), "{stops:?}");
+        // And without a child it is over once nobody is left to wait for.
+        let mut run = Run::new(stops, true);
+        run.feed(1, KILLED);
+        run.conclude();
+        assert_eq!(run.lines().len(), 1, "{stops:?}");
+        assert!(run.machine.is_empty(), "{stops:?}");
     }
 }
 
@@ -937,10 +982,7 @@ fn a_child_and_its_creator_both_killed_are_told_of() {
         }
         run.feed(2, KILLED);
         run.feed(1, KILLED);
-        let mut output = Output::default();
-        run.machine
-            .conclude(Duration::ZERO, &mut run.probe, &mut output);
-        run.take(output);
+        run.conclude();
         let lines = run.lines();
         assert!(
             position(&lines, "2 attached") + 1 < lines.len(),
@@ -1210,4 +1252,86 @@ fn a_live_thread_costs_little_memory() {
         "{}",
         size_of::<(Tid, Task)>()
     );
+}
+
+/// A filter of the program's own that says RET_TRACE: without a tracer the call
+/// fails, so it does with one.
+#[test]
+fn what_the_programs_own_filter_refuses_stays_refused() {
+    let mut run = Run::new(Stops::Seccomp, true);
+    let getppid = syscall(110, [0; 6]);
+    run.feed(1, Foreign(getppid));
+    assert_eq!(run.probe.refused, [1]);
+    assert_eq!(run.resumed, [(1, Resume::Cont(None))]);
+    run.feed(1, Foreign(FORK));
+    assert_eq!(run.probe.refused, [1, 1]);
+    assert_eq!(run.resumed[1], (1, Resume::Syscall(None)));
+    run.feed(1, Exit(-38));
+    assert_eq!(run.lines(), ["1 failed 38"]);
+}
+
+/// A thread's exec frees its tid before the exec is reported; the kernel may
+/// give it to a new child at once.
+#[test]
+fn a_tid_freed_by_exec_is_born_again_before_the_exec_is_reported() {
+    for stops in ALL {
+        let born = creation(stops, THREAD, 2);
+        let again = creation(stops, FORK, 2);
+        for child_first in [false, true] {
+            // 1 makes a thread 2, which execs; then 3 makes a process 2.
+            let mut run = Run::new(stops, true);
+            for report in &born {
+                run.feed(1, *report);
+            }
+            run.feed(2, Trap);
+            for report in creation(stops, FORK, 3) {
+                run.feed(1, report);
+            }
+            run.feed(3, Trap);
+            run.probe.families.insert(2, (2, 3));
+            run.probe.registers.insert(2, FORK);
+            let before = before_birth(stops);
+            for report in &again[..before] {
+                run.feed(3, *report);
+            }
+            if child_first {
+                run.feed(2, Trap);
+                assert_eq!(run.held_back, 1, "held until it is named");
+            }
+            for report in &again[before..] {
+                run.feed(3, *report);
+            }
+            if !child_first {
+                run.feed(2, Trap);
+            }
+            // Now the exec of the former 2, under its leader's tid.
+            run.feed(1, Exec(2));
+            run.feed(2, Ended(End::Exited(7)));
+            run.feed(1, GONE);
+            run.feed(3, GONE);
+            let lines = run.lines();
+            assert_eq!(
+                lines,
+                [
+                    "1 made Thread 2",
+                    "1 made Process 3",
+                    "3 made Process 2",
+                    "1 superseded by 2",
+                    "2 exec Some(true)",
+                    "2 Exited(7)",
+                    "1 Exited(0)",
+                    "3 Exited(0)",
+                ],
+                "{stops:?} {child_first}"
+            );
+            let exec = run
+                .events
+                .iter()
+                .find(|event| matches!(event.kind, EventKind::Exec(_)));
+            assert_eq!(exec.unwrap().tgid, Pid(1));
+            assert_eq!(run.events[5].tgid, Pid(2));
+            assert!(run.machine.is_empty());
+            assert_eq!(run.held_back, 0);
+        }
+    }
 }
