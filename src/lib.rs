@@ -21,7 +21,8 @@
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
 //! | [`view`] | one file per format, and what formats share |
-//! | [`config`], [`cli`] | what a run needs; how it is typed |
+//! | [`explain`] | flags, numbers, pasted calls and logs explained, offline; pure but for `stream` |
+//! | [`config`], [`cli`] | what a run needs; how it is typed; a file in `cli` for each subcommand |
 //!
 //! Where it differs from the first plan, and why:
 //!
@@ -42,6 +43,7 @@ pub mod config;
 pub mod digits;
 pub mod event;
 pub mod exec;
+pub mod explain;
 pub mod ids;
 pub mod log;
 pub mod memory;

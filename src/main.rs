@@ -1,16 +1,16 @@
 //! The program: parse, run, print an error once, end as the traced program
 //! ended.
 
+use std::env;
 use std::io::Write;
 use std::panic;
 use std::process::ExitCode;
 
-use clap::Parser;
-use forktrace::cli::{self, Cli};
+use forktrace::cli::{self, Command, UsageError};
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
 use forktrace::view::sinks::Trace;
-use forktrace::{Finished, log, ptrace, replay, run};
+use forktrace::{Finished, explain, log, ptrace, replay, run};
 
 /// forktrace itself failed.
 const FAILED: u8 = 1;
@@ -23,20 +23,22 @@ const NOT_FOUND: u8 = 127;
 const READER_GONE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("view") => {
-            return match forktrace::cli::view::Cli::try_parse_from(std::env::args_os().skip(1)) {
-                Ok(cli) => view(cli),
-                Err(error) => usage(&error),
-            };
-        }
-        Some("schema") => return schema(),
-        _ => {}
+    match cli::parse(env::args_os()) {
+        Ok(Command::Trace(cli)) => trace(cli),
+        Ok(Command::Explain(cli)) => match explain::run(&cli.terms, cli.color()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("{error:#}"));
+                ExitCode::from(FAILED)
+            }
+        },
+        Ok(Command::View(cli)) => view(cli),
+        Ok(Command::Schema) => schema(),
+        Err(error) => usage(&error),
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
+}
+
+fn trace(cli: cli::trace::Cli) -> ExitCode {
     let config = match cli.into_config() {
         Ok(config) => config,
         Err(message) => {
@@ -107,7 +109,7 @@ fn schema() -> ExitCode {
 }
 
 /// Help and version go to stdout; a mistake is one line and what to do.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(UsageError { error, command }: &UsageError) -> ExitCode {
     if !error.use_stderr() {
         // A reader that went away has seen enough.
         let _ = error.print();
@@ -130,7 +132,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         let separator = if message.ends_with(':') { " " } else { "; " };
         format!("{separator}{}", details.join(" "))
     };
-    say(&format!("{message}{details}; see forktrace --help"));
+    say(&format!("{message}{details}; see {command} --help"));
     ExitCode::from(FAILED)
 }
 

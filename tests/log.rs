@@ -37,6 +37,20 @@ fn run<const N: usize>(words: [&str; N]) -> Outcome {
     Run::new(argv).cwd(&logs()).run()
 }
 
+/// `FORKTRACE_BLESS=1` writes what is shown now instead; read the diff then.
+#[track_caller]
+fn assert_shown(name: &str, shown: &str) {
+    let file = format!("{name}.txt");
+    if std::env::var_os("FORKTRACE_BLESS").is_some() {
+        std::fs::write(logs().join(&file), shown).expect("the expected text");
+    }
+    let expected = recording(&file);
+    for (number, pair) in expected.lines().zip(shown.lines()).enumerate() {
+        assert_eq!(pair.0, pair.1, "{file}, line {}", number + 1);
+    }
+    assert_eq!(expected.len(), shown.len(), "{file}: one has more");
+}
+
 /// One line on standard error, and nothing else came of it.
 #[track_caller]
 fn assert_refused(outcome: &Outcome, said: &str) {
@@ -66,7 +80,7 @@ const WHOLE: [&str; 9] = [
 fn recordings_are_shown_as_ever() {
     for name in WHOLE.iter().chain(&["truncated", "unknown", "broken"]) {
         let outcome = run(["view", &format!("{name}.ndjson")]);
-        assert_eq!(outcome.out(), recording(&format!("{name}.txt")), "{name}");
+        assert_shown(name, &outcome.out());
         let said = match *name {
             "truncated" | "broken" => recording(&format!("{name}.err")),
             _ => String::new(),

@@ -107,8 +107,17 @@ impl Output {
         written
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        let mut left = lines;
+    /// Writes any bytes at once, after what was collected.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.flush()?;
+        self.write(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut left = bytes;
         while !left.is_empty() {
             match self.file.write(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -72,22 +72,33 @@ pub fn request(out: &mut String, request: &Request, outcome: &Outcome) {
     }
 }
 
+/// The flags word of clone: flags, then the exit signal.
+pub fn clone_flags(out: &mut String, word: u64) {
+    let set = word & !CSIGNAL;
+    let signal = Signal((word & CSIGNAL) as i32);
+    match (set, signal.0) {
+        (0, _) => {
+            let _ = write!(out, "{signal}");
+        }
+        (_, 0) => flags(out, set, !LATER),
+        _ => {
+            flags(out, set, !LATER);
+            let _ = write!(out, "|{signal}");
+        }
+    }
+}
+
+/// The flags of clone3.
+pub fn clone3_flags(out: &mut String, set: CloneFlags) {
+    flags(out, set.0, CloneFlags(u64::MAX));
+}
+
 fn clone(out: &mut String, args: &LegacyClone, child: Option<&Child>) {
     out.push_str("(child_stack=");
     addr(out, args.stack);
     out.push_str(", flags=");
+    clone_flags(out, args.flags);
     let set = CloneFlags(args.flags & !CSIGNAL);
-    let signal = Signal((args.flags & CSIGNAL) as i32);
-    match (set.0, signal.0) {
-        (0, _) => {
-            let _ = write!(out, "{signal}");
-        }
-        (_, 0) => flags(out, set.0, !LATER),
-        _ => {
-            flags(out, set.0, !LATER);
-            let _ = write!(out, "|{signal}");
-        }
-    }
     if set.any(CloneFlags::PARENT_SETTID | CloneFlags::PIDFD) {
         let stored = child.and_then(|c| {
             if set.has(CloneFlags::PARENT_SETTID) {
@@ -167,7 +178,7 @@ fn clone3(out: &mut String, call: &Clone3, child: Option<&Child>) {
 fn structure(out: &mut String, args: &CloneArgs, the_tls: Tls, set_tid: &SetTid, tail: &Tail) {
     let set = args.flags;
     out.push_str("{flags=");
-    flags(out, set.0, CloneFlags(u64::MAX));
+    clone3_flags(out, set);
     let field = |out: &mut String, name: &str, value: u64| {
         for part in [", ", name, "="] {
             out.push_str(part);

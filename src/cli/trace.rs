@@ -1,20 +1,16 @@
-//! The command line as typed: options, help, examples.
-
-pub mod schema;
-pub mod view;
-pub mod views;
+//! The options of tracing, which is what forktrace does without a subcommand.
 
 use std::ffi::OsString;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::config::{Config, Destination, StopsChoice, ViewKind, What, When};
+use super::views::ViewArgs;
+use crate::config::{Config, Destination, StopsChoice, ViewKind, What};
 use crate::event::{Follow, Stops, Wanted};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::{self, Launch};
-use views::ViewArgs;
 
 /// Trace process creation: every fork, vfork, clone and clone3 of a program,
 /// and what each means.
@@ -25,11 +21,11 @@ use views::ViewArgs;
 #[command(
     name = "forktrace",
     version,
-    after_help = EXAMPLES,
-    after_long_help = LONG_AFTER,
     arg_required_else_help = true,
     args_override_self = true,
-    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]...\n       forktrace [OPTIONS] -p PID"
+    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]...\n       \
+                      forktrace [OPTIONS] -p PID\n       \
+                      forktrace SUBCOMMAND ..."
 )]
 pub struct Cli {
     /// The program to run, and its arguments
@@ -132,17 +128,6 @@ enum StopsArg {
     Syscall,
 }
 
-/// `--color`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ColorArg {
-    /// On a terminal, as NO_COLOR, CLICOLOR_FORCE and TERM allow
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
 /// `--detach-on`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DetachArg {
@@ -152,9 +137,7 @@ enum DetachArg {
     ExitOfRoot,
 }
 
-macro_rules! examples {
-    () => {
-        "\
+const EXAMPLES: &str = "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
@@ -162,21 +145,23 @@ Examples:
   forktrace -f -o trace.txt -- ./server      the trace in a file
   forktrace -f --json -o t.ndjson -- make    recorded; forktrace view t.ndjson
   forktrace -v -- ruby -e fork               every flag explained
-  forktrace -f -p 1234                       a process that runs already"
-    };
-}
+  forktrace -f -p 1234                       a process that runs already
+  forktrace explain clone 0x1200011          what these flags mean";
 
-const EXAMPLES: &str = examples!();
-
-const LONG_AFTER: &str = concat!(
-    examples!(),
-    "\n
+const EXIT_STATUS: &str = "\
 Exit status:
   that of the program, or death by the same signal; 1 where forktrace itself
   failed or the trace could not be written; 126 where the command can't be
   executed, 127 where there is none; 141 where the reader of the trace went
-  away. What is said of the trace never hides a failure of the program."
-);
+  away. What is said of the trace never hides a failure of the program.";
+
+/// The grammar with its help, which names the subcommands: `subcommands` is
+/// that text.
+pub fn grammar(subcommands: &str) -> clap::Command {
+    Cli::command()
+        .after_help(format!("{subcommands}\n\n{EXAMPLES}"))
+        .after_long_help(format!("{subcommands}\n\n{EXAMPLES}\n\n{EXIT_STATUS}"))
+}
 
 impl Cli {
     /// What the run needs.
@@ -254,15 +239,5 @@ impl Cli {
             views,
             look: self.views.look(),
         })
-    }
-}
-
-impl From<ColorArg> for When {
-    fn from(arg: ColorArg) -> When {
-        match arg {
-            ColorArg::Auto => When::Auto,
-            ColorArg::Always => When::Always,
-            ColorArg::Never => When::Never,
-        }
     }
 }
