@@ -4,7 +4,8 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► views: text
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► views: text, json
+//! recorded log ────────────────────────────► Event ─┘
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -20,6 +21,8 @@
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
+//! | [`log`] | the format of recordings; its reader is a source, its writer the json view |
+//! | [`replay`] | looking at a recording |
 //! | [`view`] | one file per format, and what formats share |
 //! | [`explain`] | flags, numbers, pasted calls and logs explained, offline; pure but for `stream` |
 //! | [`config`], [`cli`] | what a run needs; how it is typed; a file in `cli` for each subcommand |
@@ -34,7 +37,7 @@
 //!   [`ptrace::filter`]).
 //! - Who made a child whose creator was killed is worked out in
 //!   `ptrace::machine::orphans`, from who can still report it; never guessed.
-//! - The log, the tree and views other than text don't exist yet.
+//! - The tree doesn't exist yet.
 
 pub mod abi;
 pub mod cli;

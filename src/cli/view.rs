@@ -38,7 +38,7 @@ Examples:
   forktrace view build.ndjson                       the same text as live
   forktrace view -v build.ndjson | less             every flag explained
   forktrace view --follow build.ndjson              while it is recorded
-  forktrace -f --json -- make 2>&1 >make.out | forktrace view -";
+  zcat build.ndjson.gz | forktrace view -           through a pipe";
 
 impl Cli {
     /// What is to be shown.

@@ -5,7 +5,7 @@
 //!
 //! A log is lines of JSON (NDJSON, in UTF-8), an object each. The first line is
 //! the header (`"event":"start"`), the last (`"event":"end"`) says that the
-//! recording ended in good order; each between them is one event. [`line`] has
+//! recording ended in good order; each between them is one event. [`mod@line`] has
 //! the types, and `forktrace schema` prints the JSON Schema made from them.
 //!
 //! - All lines but the last have `event`, `time_ns`, `tid`, `tgid` and `comm`.
