@@ -83,7 +83,8 @@ pub struct Finished {
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
     let mut views = Vec::new();
     for view in &config.views {
-        let sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
+        let sink =
+            view::open(view, config.look, view::Pace::Prompt).map_err(LaunchError::Refused)?;
         views.push((view.to.clone(), sink));
     }
     let wanted = |one: fn(config::ViewKind) -> Wanted| match config

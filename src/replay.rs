@@ -6,8 +6,8 @@ use crate::config::{Look, View};
 use crate::ids::Signal;
 use crate::log::{AtEnd, Reader};
 use crate::source::{Next, Source};
-use crate::view;
 use crate::view::sinks::{Sinks, Trace};
+use crate::view::{self, Pace};
 
 /// What is to be shown of which log.
 #[derive(Debug, Clone)]
@@ -42,7 +42,10 @@ pub fn replay(replay: &Replay, say: &mut dyn FnMut(&str)) -> anyhow::Result<Repl
     let mut reader = Reader::open(&replay.log, replay.at_end)?;
     let mut views = Vec::new();
     for view in &replay.views {
-        views.push((view.to.clone(), view::open(view, replay.look)?));
+        views.push((
+            view.to.clone(),
+            view::open(view, replay.look, Pace::Collected)?,
+        ));
     }
     let mut sinks = Sinks::new(views, "", crate::closed, say);
     while sinks.any() {

@@ -19,12 +19,21 @@ use json::JsonView;
 use output::Output;
 use text::{Format, TextView};
 
+/// When lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At once, where somebody may wait for them.
+    Prompt,
+    /// When nothing comes for a moment, or there are many.
+    Collected,
+}
+
 /// Opens a view.
 ///
 /// # Errors
 /// Where its destination can't be opened for writing.
-pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
-    let output = match &view.to {
+pub fn open(view: &View, look: Look, pace: Pace) -> anyhow::Result<Box<dyn Sink>> {
+    let mut output = match &view.to {
         Destination::Stderr => Output::stderr().context("cannot write to standard error")?,
         Destination::Stdout => Output::stdout().context("cannot write to standard output")?,
         Destination::File(path) => Output::file(path).map_err(|error| {
@@ -35,6 +44,9 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
             )
         })?,
     };
+    if pace == Pace::Collected {
+        output.collect();
+    }
     let format = Format {
         detail: look.detail,
         palette: style::palette(look.color, output.is_terminal()),

@@ -67,6 +67,13 @@ impl Output {
         })
     }
 
+    /// Collects lines wherever they go, for a source that says when it has no
+    /// more for a moment, and that nobody's own lines stand beside.
+    pub fn collect(&mut self) {
+        self.collected
+            .get_or_insert_with(|| Vec::with_capacity(COLLECTED_MAX));
+    }
+
     /// Whether lines are collected before they are written.
     pub fn collects(&self) -> bool {
         self.collected.is_some()
