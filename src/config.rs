@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::event::{Follow, Stops, Wanted};
+use crate::filter::Criteria;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
@@ -29,6 +30,8 @@ pub struct Config {
     pub views: Vec<View>,
     /// How it looks.
     pub look: Look,
+    /// Which events are shown.
+    pub filter: Criteria,
 }
 
 /// A view of the trace.
@@ -49,6 +52,19 @@ pub enum ViewKind {
     Json,
 }
 
+impl Config {
+    /// Whether somebody asks for the names of threads.
+    pub fn names(&self) -> Wanted {
+        let views = self.views.iter().map(|view| view.kind.names(self.look));
+        Wanted::by_any(views.chain([self.filter.names()]))
+    }
+
+    /// Whether somebody asks for what processes used.
+    pub fn usage(&self) -> Wanted {
+        Wanted::by_any(self.views.iter().map(|view| view.kind.usage()))
+    }
+}
+
 impl ViewKind {
     /// All of them.
     pub const ALL: &[ViewKind] = &[ViewKind::Text, ViewKind::Json];
@@ -61,11 +77,20 @@ impl ViewKind {
         }
     }
 
-    /// Whether it shows the names of threads.
-    pub fn names(self) -> Wanted {
+    /// Whether it shows the names of threads, looking so.
+    pub fn names(self, look: Look) -> Wanted {
+        match (self, look.names) {
+            (ViewKind::Text, Shown::No) => Wanted::No,
+            (ViewKind::Text, Shown::Yes) | (ViewKind::Json, _) => Wanted::Yes,
+        }
+    }
+
+    /// Whether it shows events one by one, those that the filter keeps. Others
+    /// must see every event to be true: a log is for every view to come.
+    pub fn is_streamed(self) -> bool {
         match self {
-            ViewKind::Text => Wanted::No,
-            ViewKind::Json => Wanted::Yes,
+            ViewKind::Text => true,
+            ViewKind::Json => false,
         }
     }
 
@@ -87,6 +112,45 @@ pub struct Look {
     pub color: When,
     /// How much text shows of each string, in bytes, and of each list.
     pub string_limit: usize,
+    /// Which times lines have.
+    pub times: Times,
+    /// Whether tids have the names of their threads.
+    pub names: Shown,
+}
+
+/// Whether something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shown {
+    /// It is.
+    Yes,
+    /// It is not.
+    #[default]
+    No,
+}
+
+/// Which times lines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// When it happened.
+    pub wall: WallTime,
+    /// How long after the line before.
+    pub relative: Shown,
+    /// How long the call took.
+    pub in_call: Shown,
+}
+
+/// How the time of the wall is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WallTime {
+    /// Not at all.
+    #[default]
+    None,
+    /// Local time of day: 12:34:56.
+    Time,
+    /// The same with microseconds.
+    TimeMicros,
+    /// Seconds since 1970, with microseconds.
+    Unix,
 }
 
 /// What is traced.

@@ -4,8 +4,8 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► views: text, json
-//! recorded log ────────────────────────────► Event ─┘
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► filter ─► views: text
+//! recorded log ────────────────────────────► Event ─┴─► views: json
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -20,6 +20,7 @@
 //! | [`exec`] | the same for exec; pure |
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
+//! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
 //! | [`log`] | the format of recordings; its reader is a source, its writer the json view |
 //! | [`replay`] | looking at a recording |
@@ -47,6 +48,7 @@ pub mod digits;
 pub mod event;
 pub mod exec;
 pub mod explain;
+pub mod filter;
 pub mod ids;
 pub mod log;
 pub mod memory;
@@ -56,7 +58,7 @@ pub mod source;
 pub mod view;
 
 use config::{Config, Destination, What};
-use event::{End, EventKind, Stops, Wanted};
+use event::{End, EventKind, Stops};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
@@ -83,27 +85,18 @@ pub struct Finished {
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
     let mut views = Vec::new();
     for view in &config.views {
-        let sink =
-            view::open(view, config.look, view::Pace::Prompt).map_err(LaunchError::Refused)?;
-        views.push((view.to.clone(), sink));
+        let sink = view::open(view, config.look, &config.filter, view::Pace::Prompt);
+        views.push((view.to.clone(), sink.map_err(LaunchError::Refused)?));
     }
-    let wanted = |one: fn(config::ViewKind) -> Wanted| match config
-        .views
-        .iter()
-        .any(|view| one(view.kind) == Wanted::Yes)
-    {
-        true => Wanted::Yes,
-        false => Wanted::No,
-    };
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
         max_depth: config.max_depth,
         detach_on: config.detach_on,
         string_limit: config.string_limit,
-        names: wanted(config::ViewKind::names),
+        names: config.names(),
         environment: config.environment,
-        usage: wanted(config::ViewKind::usage),
+        usage: config.usage(),
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,
             false => Order::TraceeFirst,

@@ -2,14 +2,14 @@
 //! ended.
 
 use std::env;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::panic;
 use std::process::ExitCode;
 
 use forktrace::cli::{self, Command, UsageError};
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
-use forktrace::view::sinks::Trace;
+use forktrace::view::sinks::{self, Trace};
 use forktrace::{Finished, explain, log, ptrace, replay, run};
 
 /// forktrace itself failed.
@@ -24,7 +24,7 @@ const READER_GONE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
     match cli::parse(env::args_os()) {
-        Ok(Command::Trace(cli)) => trace(cli),
+        Ok(Command::Trace(cli)) => trace(*cli),
         Ok(Command::Explain(cli)) => match explain::run(&cli.terms, cli.color()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -32,8 +32,9 @@ fn main() -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
-        Ok(Command::View(cli)) => view(cli),
-        Ok(Command::Schema) => schema(),
+        Ok(Command::View(cli)) => view(*cli),
+        Ok(Command::Schema) => printed(io::stdout().write_all(log::schema_text().as_bytes())),
+        Ok(Command::Generate(cli)) => printed(cli.run()),
         Err(error) => usage(&error),
     }
 }
@@ -96,13 +97,15 @@ fn view(cli: cli::view::Cli) -> ExitCode {
     }
 }
 
-/// Prints the schema of the log.
-fn schema() -> ExitCode {
-    match std::io::stdout().write_all(log::schema_text().as_bytes()) {
+/// What went to standard output is all that was asked for.
+fn printed(result: io::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(READER_GONE),
+        // A reader that went away has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("cannot write to standard output: {error}"));
+            let why = sinks::plain(&error);
+            say(&format!("cannot write to standard output: {why}"));
             ExitCode::from(FAILED)
         }
     }

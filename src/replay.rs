@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::{Look, View};
+use crate::filter::Criteria;
 use crate::ids::Signal;
 use crate::log::{AtEnd, Reader};
 use crate::source::{Next, Source};
@@ -20,6 +21,8 @@ pub struct Replay {
     pub views: Vec<View>,
     /// How it looks.
     pub look: Look,
+    /// Which events are shown.
+    pub filter: Criteria,
 }
 
 /// How that went.
@@ -42,10 +45,8 @@ pub fn replay(replay: &Replay, say: &mut dyn FnMut(&str)) -> anyhow::Result<Repl
     let mut reader = Reader::open(&replay.log, replay.at_end)?;
     let mut views = Vec::new();
     for view in &replay.views {
-        views.push((
-            view.to.clone(),
-            view::open(view, replay.look, Pace::Collected)?,
-        ));
+        let sink = view::open(view, replay.look, &replay.filter, Pace::Collected)?;
+        views.push((view.to.clone(), sink));
     }
     let mut sinks = Sinks::new(views, "", crate::closed, say);
     while sinks.any() {

@@ -423,7 +423,7 @@ fn sigterm_reaches_the_program_without_a_timer() {
     }
     let limited = "ulimit -i 0; exec \"$0\" -f -q -o /dev/null -- \"$@\"";
     // Nothing else happens that forktrace would be told of.
-    let program = "kill -TERM $PPID; exec cat";
+    let program = "echo ready; exec cat";
     let tracer = text(&forktrace());
     let words = ["bash", "-c", limited, &tracer, "sh", "-c", program];
     let mut running = Run::new(words)
@@ -431,6 +431,8 @@ fn sigterm_reaches_the_program_without_a_timer() {
         .timeout(Duration::from_secs(10))
         .start();
     let _held_open = running.stdin();
+    running.wait_for_out("ready");
+    running.signal(Signal::SIGTERM);
     assert_eq!(running.finish().status.signal(), Some(15));
 }
 

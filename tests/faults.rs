@@ -270,12 +270,13 @@ fn numbers(list: impl IntoIterator<Item = usize>, suffix: &str) -> Vec<String> {
 
 #[test]
 fn each_call_fails_once() {
-    run_all(plans(&numbers(1..=12, ""), &ERRORS), judge_failure);
+    let nth = numbers([1, 2, 3, 4, 6, 8, 11, 14, 18], "");
+    run_all(plans(&nth, &ERRORS), judge_failure);
 }
 
 #[test]
 fn each_call_fails_for_good() {
-    let from = numbers([1, 2, 3, 5, 8, 13, 21], "+");
+    let from = numbers([1, 2, 4, 9, 16], "+");
     run_all(plans(&from, &ERRORS), judge_failure);
 }
 

@@ -382,6 +382,40 @@ fn a_full_disk_ends_one_view_only() {
     assert!(!shown.err().contains("program"), "{}", shown.err());
 }
 
+/// All that says how lines look and which are shown means the same of a log, which holds all.
+#[test]
+fn times_names_and_filters_mean_the_same_of_a_log() {
+    let Some(program) = fixture("threads") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let [live, log] = ["live", "log"].map(|name| text(&scratch.file(name)));
+    let views = format!("text:{live},json:{log}");
+    let looks: [&[&str]; 3] = [
+        &["-tt", "-r", "-T", "-Y"],
+        &["-ttt", "-v", "--only", "threads,exits", "--ok"],
+        &["-q", "--comm", "thr*", "--syscall", "clone,clone3"],
+    ];
+    for look in looks {
+        let argv = |words: &[&str], rest: &[&str]| {
+            let words = words.iter().chain(look).chain(rest);
+            let words = words.map(|word| (*word).to_owned());
+            std::iter::once(text(&forktrace()))
+                .chain(words)
+                .collect::<Vec<_>>()
+        };
+        let traced = ["-f", "--as", &views];
+        Run::new(argv(&traced, &["--", &program, "20"]))
+            .run()
+            .assert_code(0);
+        let shown = Run::new(argv(&["view", &log], &[])).run();
+        shown.assert_code(0);
+        assert_eq!(shown.out(), read(Path::new(&live)), "{look:?}");
+        let ends = read(Path::new(&log)).matches("\"event\":\"exit\"").count();
+        assert_eq!(ends, 21, "{look:?}: the log holds all");
+    }
+}
+
 /// Options that make no sense are told before anything runs.
 #[test]
 fn views_that_would_mix_are_refused_before_the_program_runs() {
@@ -393,6 +427,7 @@ fn views_that_would_mix_are_refused_before_the_program_runs() {
         (["--json", "--as=text"], "would both go to"),
         (["--env", "-q"], "--env needs --json"),
         (["--as", "nothing"], "there are text, json"),
+        (["--json", "--failed"], "a log holds all"),
     ] {
         let outcome = run([words[0], words[1], "--", "echo", "ran"]);
         assert_refused(&outcome, said);

@@ -6,7 +6,10 @@
 //! look for subcommands behind options too, is given each grammar alone.
 
 pub mod explain;
+mod filter;
+pub mod generate;
 pub mod schema;
+mod shape;
 pub mod trace;
 pub mod view;
 pub mod views;
@@ -22,13 +25,15 @@ use crate::config::When;
 #[derive(Debug)]
 pub enum Command {
     /// Trace a program.
-    Trace(trace::Cli),
+    Trace(Box<trace::Cli>),
     /// Explain flags, numbers, calls or a log.
     Explain(explain::Cli),
     /// Show a recorded log.
-    View(view::Cli),
+    View(Box<view::Cli>),
     /// Print the schema of the log.
     Schema,
+    /// Write the man page or completions.
+    Generate(generate::Cli),
 }
 
 /// A subcommand: the word, its grammar, what its matches mean.
@@ -43,12 +48,20 @@ const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
         name: "view",
         grammar: view::grammar,
-        read: |matches| view::Cli::from_arg_matches(matches).map(Command::View),
+        read: |matches| {
+            let cli = view::Cli::from_arg_matches(matches)?;
+            Ok(Command::View(Box::new(cli)))
+        },
     },
     Subcommand {
         name: "explain",
         grammar: explain::grammar,
         read: |matches| explain::Cli::from_arg_matches(matches).map(Command::Explain),
+    },
+    Subcommand {
+        name: "generate",
+        grammar: generate::grammar,
+        read: |matches| generate::Cli::from_arg_matches(matches).map(Command::Generate),
     },
     Subcommand {
         name: "schema",
@@ -96,7 +109,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
             };
             let matches = root().try_get_matches_from(args).map_err(fail)?;
             trace::Cli::from_arg_matches(&matches)
-                .map(Command::Trace)
+                .map(|cli| Command::Trace(Box::new(cli)))
                 .map_err(fail)
         }
     }

@@ -31,7 +31,7 @@ pub struct Cli {
     /// The program to run, and its arguments
     #[arg(
         value_name = "COMMAND",
-        required_unless_present = "pid",
+        required_unless_present_any = ["pid", "only_pid"],
         trailing_var_arg = true,
         value_parser = clap::value_parser!(OsString)
     )]
@@ -137,7 +137,7 @@ enum DetachArg {
     ExitOfRoot,
 }
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
@@ -190,6 +190,12 @@ impl Cli {
                 );
             }
         }
+        if self.command.is_empty() && self.pid.is_empty() && self.views.has_pids() {
+            return Err(
+                "--pid narrows what is shown; to trace a process that runs already: -p PID"
+                    .to_owned(),
+            );
+        }
         // clap's `requires` gives way where a command is there, which conflicts
         // with what is required.
         if self.descendants && self.pid.is_empty() {
@@ -217,8 +223,8 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
-        let views = self.views.views(Destination::Stderr)?;
-        if self.env && !views.iter().any(|view| view.kind == ViewKind::Json) {
+        let shown = self.views.into_shown(Destination::Stderr)?;
+        if self.env && !shown.views.iter().any(|view| view.kind == ViewKind::Json) {
             return Err("--env needs --json: only the log holds the environment".to_owned());
         }
         Ok(Config {
@@ -235,9 +241,10 @@ impl Cli {
                 true => Wanted::Yes,
                 false => Wanted::No,
             },
-            string_limit: self.views.read_limit(&views),
-            views,
-            look: self.views.look(),
+            string_limit: shown.read_limit,
+            views: shown.views,
+            look: shown.look,
+            filter: shown.filter,
         })
     }
 }

@@ -46,8 +46,8 @@ impl Cli {
     /// # Errors
     /// One line on options that don't go together.
     pub fn into_replay(self) -> Result<Replay, String> {
-        let views = self.views.views(Destination::Stdout)?;
-        for view in &views {
+        let shown = self.views.into_shown(Destination::Stdout)?;
+        for view in &shown.views {
             if let Destination::File(path) = &view.to
                 && same_file(path, &self.log)
             {
@@ -58,13 +58,14 @@ impl Cli {
             }
         }
         Ok(Replay {
-            look: self.views.look(),
+            look: shown.look,
+            filter: shown.filter,
             at_end: match self.follow {
                 true => AtEnd::Wait,
                 false => AtEnd::Stop,
             },
             log: self.log,
-            views,
+            views: shown.views,
         })
     }
 }

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::ColorArg;
+use super::filter::FilterArgs;
+use super::shape::TimeArgs;
 use crate::config::{Destination, Detail, Look, View, ViewKind};
+use crate::filter::Criteria;
 
 /// The options.
 #[derive(Debug, Args)]
@@ -27,13 +30,15 @@ pub struct ViewArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
 
-    /// Write the trace to FILE; "-" is stdout [default: stderr, and of view stdout]
+    /// Write the trace to FILE; "-" is stdout
+    ///
+    /// Without it the trace goes to stderr, and that of a recorded log to stdout.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
 
-    /// Show at most SIZE bytes of each argument string, and SIZE arguments [default: 32]
+    /// Show at most SIZE bytes of each argument string, and SIZE arguments
     ///
-    /// A log has up to 4096 of both, unless this option says otherwise.
+    /// Without it text shows 32, and a log holds 4096.
     #[arg(
         short = 's',
         long = "string-limit",
@@ -62,6 +67,25 @@ pub struct ViewArgs {
         help_heading = "Output"
     )]
     color: ColorArg,
+
+    #[command(flatten)]
+    times: TimeArgs,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+/// What is shown, where, and how it looks.
+#[derive(Debug)]
+pub struct Shown {
+    /// The views; at least one.
+    pub views: Vec<View>,
+    /// How they look.
+    pub look: Look,
+    /// What they show, those that don't need every event.
+    pub filter: Criteria,
+    /// The most bytes of a string, and elements of a list, that views need.
+    pub read_limit: usize,
 }
 
 /// What text shows of a string unless told otherwise, as strace does.
@@ -70,9 +94,20 @@ const TEXT_LIMIT: usize = 32;
 const LOG_LIMIT: usize = 4096;
 
 impl ViewArgs {
-    /// How views look.
-    pub fn look(&self) -> Look {
-        Look {
+    /// Whether `--pid` is given.
+    pub(crate) fn has_pids(&self) -> bool {
+        self.filter.has_pids()
+    }
+
+    /// What is shown; without `-o` at `default`.
+    ///
+    /// # Errors
+    /// One line on options that don't go together.
+    pub fn into_shown(self, default: Destination) -> Result<Shown, String> {
+        let views = self.views(default)?;
+        let read_limit = self.read_limit(&views);
+        let (times, names) = self.times.into_look();
+        let look = Look {
             detail: match (self.quiet, self.verbose) {
                 (true, _) => Detail::Quiet,
                 (_, true) => Detail::Verbose,
@@ -80,11 +115,27 @@ impl ViewArgs {
             },
             color: self.color.into(),
             string_limit: self.string_limit.map_or(TEXT_LIMIT, |limit| limit as usize),
+            times,
+            names,
+        };
+        let filter = self.filter.into_criteria();
+        if filter.any() && !views.iter().any(|view| view.kind.is_streamed()) {
+            return Err(
+                "a filter narrows what is shown, and a log holds all: record without it, \
+                 then forktrace view FILE with it"
+                    .to_owned(),
+            );
         }
+        Ok(Shown {
+            views,
+            look,
+            filter,
+            read_limit,
+        })
     }
 
     /// How much of a string has to be read of a tracee for `views`.
-    pub fn read_limit(&self, views: &[View]) -> usize {
+    fn read_limit(&self, views: &[View]) -> usize {
         match self.string_limit {
             Some(limit) => limit as usize,
             None if views.iter().all(|view| view.kind == ViewKind::Text) => TEXT_LIMIT,
@@ -92,11 +143,9 @@ impl ViewArgs {
         }
     }
 
-    /// What is shown, and where; without `-o` at `default`.
-    ///
-    /// # Errors
-    /// One line on views that there aren't, or that would go to one place.
-    pub fn views(&self, default: Destination) -> Result<Vec<View>, String> {
+    /// The views, and where they go; one line on those that there aren't, or that
+    /// would go to one place.
+    fn views(&self, default: Destination) -> Result<Vec<View>, String> {
         let common = match &self.output {
             None => default,
             Some(path) => destination(path),
@@ -276,9 +325,8 @@ mod tests {
             (&["--json", "-s", "7"], 7, 7),
             (&["-s", "0"], 0, 0),
         ] {
-            let args = args(words);
-            let views = args.views(Destination::Stderr).expect("views");
-            let limits = (args.read_limit(&views), args.look().string_limit);
+            let asked = args(words).into_shown(Destination::Stderr).expect("views");
+            let limits = (asked.read_limit, asked.look.string_limit);
             assert_eq!(limits, (read, shown), "{words:?}");
         }
     }

@@ -65,6 +65,8 @@ pub struct Known {
 pub enum Untraced {
     /// It hides the child from forktrace.
     Hides,
+    /// Likewise, and the child has a filter that needs a tracer.
+    Stranded,
     /// forktrace took it out for the call.
     TakenOut,
     /// forktrace did not trace the call.
@@ -73,16 +75,12 @@ pub enum Untraced {
 
 /// What a successful call made that forktrace traced. `tgid` is the caller's
 /// process; `pidfd` what the kernel stored for CLONE_PIDFD, if that could be
-/// read back; `hidden` whether CLONE_UNTRACED hides the child from forktrace.
-pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, hidden: bool) -> String {
+/// read back; `untraced` what became of CLONE_UNTRACED, if it is there.
+pub fn created(request: &Request, tgid: Pid, pidfd: Option<i32>, untraced: Untraced) -> String {
     let known = Known {
         caller: Some(tgid),
         pidfd,
-        untraced: if hidden {
-            Untraced::Hides
-        } else {
-            Untraced::TakenOut
-        },
+        untraced,
         args: ArgSet::ALL,
     };
     made(request, &known)
@@ -378,6 +376,11 @@ fn extras(clauses: &mut Clauses, request: &Request, known: &Known) {
             CloneFlags::UNTRACED,
             match known.untraced {
                 Untraced::Hides => "CLONE_UNTRACED hides it from tracers: not followed",
+                Untraced::Stranded => {
+                    "CLONE_UNTRACED hides it from tracers and could not be taken out: not \
+                     followed, and its own forks and execs fail with ENOSYS, as its seccomp filter \
+                     needs a tracer"
+                }
                 Untraced::TakenOut => {
                     "CLONE_UNTRACED, which would hide it from tracers, taken out for the call"
                 }
@@ -432,7 +435,7 @@ mod tests {
     }
 
     fn words(request: &Request) -> String {
-        created(request, Pid(4290), Some(5), true)
+        created(request, Pid(4290), Some(5), Untraced::Hides)
     }
 
     #[test]

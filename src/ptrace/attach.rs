@@ -151,11 +151,16 @@ impl Refusal {
 
 /// What to do about a refusal.
 fn permission_hint(errno: Errno) -> &'static str {
-    if errno != Errno::EPERM {
-        return "";
+    match errno {
+        Errno::EPERM => attach_hint(&yama_scope()),
+        Errno::ENOSYS => NO_PTRACE,
+        _ => "",
     }
-    attach_hint(&yama_scope())
 }
+
+/// What to do about ENOSYS: no kernel that forktrace runs on lacks the call.
+pub(super) const NO_PTRACE: &str = "; a sandbox's seccomp filter hides ptrace: in a container \
+                                    allow it (docker run --cap-add=SYS_PTRACE)";
 
 /// What `kernel.yama.ptrace_scope` says; empty without Yama.
 pub(super) fn yama_scope() -> String {

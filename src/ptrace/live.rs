@@ -206,11 +206,11 @@ impl Probe for Live {
         Ok((r.rsp, abi))
     }
 
-    fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone> {
+    fn set_first_argument(&mut self, task: &Stopped, abi: Abi, value: u64) -> Result<(), Gone> {
         let mut r = self.registers(task.tid())?;
         match abi {
-            Abi::X86_64 | Abi::X32 => r.rdi = flags,
-            Abi::I386 => r.rbx = flags,
+            Abi::X86_64 | Abi::X32 => r.rdi = value,
+            Abi::I386 => r.rbx = value,
         }
         self.set_registers(task.tid(), &r)
     }
@@ -222,7 +222,31 @@ impl Probe for Live {
         // result (seccomp(2), SECCOMP_RET_TRACE).
         r.orig_rax = u64::MAX;
         r.rax = i64::from(-Errno::ENOSYS.0) as u64;
-        self.answer(tid, "PTRACE_SETREGS", sys::set_registers(tid, &r))
+        self.set_registers(tid, &r)
+    }
+
+    fn lend_below_stack(&mut self, task: &Stopped, bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
+        /// What code may use below its stack pointer (System V ABI, x86_64).
+        const RED_ZONE: u64 = 128;
+        /// A stack's alignment there.
+        const ALIGNMENT: u64 = 16;
+        let tid = task.tid();
+        let below = RED_ZONE + bytes.len() as u64;
+        let at = self.registers(tid).ok()?.rsp.checked_sub(below)? & !(ALIGNMENT - 1);
+        let mut before = vec![0; bytes.len()];
+        if sys::read_memory(tid, &mut [(at, &mut before)]) < bytes.len() {
+            return None;
+        }
+        if sys::write_memory(tid, at, bytes) < bytes.len() {
+            // None of it, or what lies before a page that can't be written.
+            sys::write_memory(tid, at, &before);
+            return None;
+        }
+        Some((at, before))
+    }
+
+    fn write_memory(&mut self, task: &Stopped, addr: u64, bytes: &[u8]) -> bool {
+        sys::write_memory(task.tid(), addr, bytes) == bytes.len()
     }
 
     fn memory(&mut self, task: &Stopped) -> impl Memory {

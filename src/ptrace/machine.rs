@@ -21,6 +21,7 @@ mod ends;
 mod orphans;
 #[cfg(test)]
 mod tests;
+mod untraced;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,12 +32,13 @@ use super::attach::Seized;
 use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
-use crate::clone::{self, CloneFlags, Request, Spec};
+use crate::clone::{self, Request};
 use crate::event::{
     Child, Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use untraced::Changed;
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -167,9 +169,8 @@ struct Task {
     silent: bool,
     /// Not wanted, and to be let go at its first stop.
     unwanted: bool,
-    /// The flags register of its clone as the program set it, while it holds
-    /// something else.
-    changed_flags: Option<(Abi, u64)>,
+    /// What of its creating call is not as the program set it.
+    changed: Option<Box<Changed>>,
 }
 
 /// A thread that was reported before its creation was.
@@ -211,13 +212,14 @@ struct Who {
 }
 
 /// What a child takes over from its parent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Parent {
     who: Who,
     ns_level: u8,
     ns_moved: bool,
     depth: u32,
     silent: bool,
+    changed: Option<Box<Changed>>,
 }
 
 impl Parent {
@@ -228,6 +230,7 @@ impl Parent {
             ns_moved: task.ns_moved,
             depth: task.depth,
             silent: task.silent,
+            changed: task.changed.clone(),
         }
     }
 }
@@ -333,6 +336,16 @@ impl Machine {
         !self.limbo.is_empty() || !self.held.is_empty()
     }
 
+    /// A child of forktrace itself that is not traced.
+    pub fn ignore(&mut self, tid: Tid) {
+        self.strangers.insert(tid);
+    }
+
+    /// All threads that anything is known of.
+    pub fn known(&self) -> impl Iterator<Item = Tid> {
+        self.tasks.keys().chain(self.held.keys()).copied()
+    }
+
     /// The threads that are traced.
     pub fn tids(&self) -> impl Iterator<Item = Tid> {
         self.tasks.keys().copied()
@@ -435,7 +448,7 @@ impl Machine {
             task.last_report = self.reports;
         }
         if std::mem::take(&mut task.expected) {
-            self.restore_flags(&stopped, probe);
+            self.put_back(&stopped, probe);
             self.make_sure(&stopped, probe, output);
             self.first_stop(stopped, cause, output);
             return;
@@ -452,7 +465,7 @@ impl Machine {
                         let _ = probe.refuse(&stopped);
                     }
                     Ok(Phase::Exit(value)) => {
-                        self.restore_flags(&stopped, probe);
+                        self.put_back(&stopped, probe);
                         self.left(tid, value, probe, output);
                     }
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
@@ -516,7 +529,7 @@ impl Task {
             depth: 0,
             silent: false,
             unwanted: false,
-            changed_flags: None,
+            changed: None,
         }
     }
 }

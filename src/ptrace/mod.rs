@@ -8,6 +8,7 @@ pub mod live;
 pub mod machine;
 pub mod probe;
 mod refusal;
+mod signals;
 pub mod spawn;
 pub mod sys;
 pub mod task;
@@ -27,8 +28,9 @@ use crate::source::{Next, Source};
 use attach::Targets;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
+use signals::Pending;
 use spawn::{Launch, LaunchError, Launched};
-use sys::{Arrival, Inherited, Report, Waited};
+use sys::{Inherited, Report, Waited, Witness};
 use task::{Cause, Resume, Stopped};
 use wait::Status;
 
@@ -76,9 +78,9 @@ pub struct Tracer {
     start: Instant,
     how: How,
     /// Signals to forktrace that may be meant for the program.
-    to_pass_on: Vec<(Arrival, Instant)>,
-    /// Signals that the program got itself, lately.
-    programs_own: Vec<(Arrival, Instant)>,
+    to_pass_on: Vec<Pending>,
+    /// When anything was last reported.
+    last_report: Instant,
     asked_to_leave: bool,
     /// Whether all that is traced is to be killed.
     killing: bool,
@@ -126,13 +128,10 @@ struct Program {
     /// Whether signals to forktrace are meant for the program, and a stop of
     /// the program is one of forktrace: not if it runs detached.
     foreground: bool,
+    /// Tells whether a signal came to the whole process group.
+    witness: Option<Witness>,
 }
 
-/// How long a signal to forktrace waits before it is passed on: somebody who
-/// signals the process group sends it to the program as well.
-const PASS_ON_AFTER: Duration = Duration::from_millis(10);
-/// How long such a signal to the program counts as the same.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// How long after attaching the thread lists are read again.
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
@@ -160,6 +159,9 @@ impl Tracer {
             kill_on_exit: launch.kill_on_exit,
             end: None,
             foreground: !launch.detached,
+            // Without one signals to the group may come twice: better than a
+            // program that doesn't start.
+            witness: (!launch.detached).then(sys::witness).and_then(Result::ok),
             launched,
         };
         let how = How {
@@ -171,6 +173,10 @@ impl Tracer {
         let origin = Origin::Launched(Box::new(program));
         let mut tracer = Tracer::new(origin, target, inherited, how);
         tracer.machine.launch(tid);
+        if let Some(witness) = tracer.program().and_then(|p| p.witness.as_ref()) {
+            let tid = witness.tid();
+            tracer.machine.ignore(tid);
+        }
         sys::admit_signals(&tracer.inherited);
         if let Origin::Launched(program) = &mut tracer.origin {
             tracer.notices.extend(program.launched.notice.take());
@@ -237,7 +243,7 @@ impl Tracer {
             start: Instant::now(),
             how,
             to_pass_on: Vec::new(),
-            programs_own: Vec::new(),
+            last_report: Instant::now(),
             asked_to_leave: false,
             killing: false,
             left_by: None,
@@ -347,14 +353,20 @@ impl Tracer {
             return Ok(Step::Idle);
         }
         let busy = held || looking || self.told || !self.to_pass_on.is_empty();
-        sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
+        let watched = self.has_witness().then_some(sys::CHECK_MS);
+        sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { watched });
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
+                self.last_report = Instant::now();
                 self.ready.push_back(report);
                 self.fetch_more();
                 Ok(Step::Went)
             }
             Ok(Waited::Nobody) => {
+                self.conclude();
+                Ok(Step::Done)
+            }
+            Ok(Waited::Nothing) | Err(Errno::EINTR) if self.all_vanished() => {
                 self.conclude();
                 Ok(Step::Done)
             }
@@ -392,11 +404,6 @@ impl Tracer {
         let root = self.root() == Some(tid);
         self.heard_of(tid);
         let told = self.output.events.len();
-        if let Status::Stopped(Cause::Signal(signal)) = status
-            && sys::is_passed_on(signal)
-        {
-            self.note_signal(tid, signal);
-        }
         let input = match status {
             Status::Stopped(cause) => Input::Stop(Stopped::new(tid), cause),
             Status::Ended(end) => {
@@ -435,7 +442,16 @@ impl Tracer {
         let foreground = self.program().is_some_and(|program| program.foreground);
         if foreground && sys::group_was_stopped_by(signal) {
             self.resume_all()?;
+            let witness = self.program().and_then(|program| program.witness.as_ref());
+            let witness = witness.map(Witness::tid);
+            // The whole job is stopped, then.
+            if let Some(tid) = witness {
+                sys::kill(tid, Signal(libc::SIGSTOP));
+            }
             sys::stop_self();
+            if let Some(tid) = witness {
+                sys::kill(tid, Signal(libc::SIGCONT));
+            }
         }
         Ok(())
     }
@@ -472,60 +488,6 @@ impl Tracer {
         }
     }
 
-    /// Remembers who signalled the program.
-    fn note_signal(&mut self, tid: Tid, signal: Signal) {
-        let root = self.root().map(Pid::from);
-        if root.is_none() || self.machine.group_of(tid) != root {
-            return;
-        }
-        let Ok(sender) = sys::signal_sender(tid) else {
-            return;
-        };
-        if sender != Some(sys::own_tid().0) {
-            let now = Instant::now();
-            self.programs_own
-                .retain(|(_, when)| now - *when < SAME_SIGNAL);
-            self.programs_own.push((Arrival { signal, sender }, now));
-        }
-    }
-
-    /// Passes on to the program what was sent to forktrace and meant for it:
-    /// not what its terminal or somebody who signals the group sent to both.
-    fn pass_signals_on(&mut self) {
-        let target = match self.program() {
-            Some(program) if program.end.is_none() && program.foreground => {
-                program.launched.waiting.tid
-            }
-            _ => return,
-        };
-        let now = Instant::now();
-        for arrival in sys::arrivals() {
-            let from_terminal = arrival.sender.is_none()
-                && arrival.signal != Signal(libc::SIGALRM)
-                && !(arrival.signal == Signal(libc::SIGHUP) && sys::leads_session());
-            if !from_terminal {
-                self.to_pass_on.push((arrival, now));
-            }
-        }
-        let own = &mut self.programs_own;
-        self.to_pass_on.retain(|(arrival, when)| {
-            // Without a timer nothing would come back to it in time.
-            if now - *when < PASS_ON_AFTER && sys::can_wake() {
-                return true;
-            }
-            let same = |(other, since): &(Arrival, Instant)| {
-                other == arrival && other.sender.is_some() && *since + SAME_SIGNAL > *when
-            };
-            match own.iter().position(same) {
-                Some(index) => {
-                    own.remove(index);
-                }
-                None => sys::kill(target, arrival.signal),
-            }
-            false
-        });
-    }
-
     fn finished(&mut self) -> bool {
         let done = match &self.origin {
             Origin::Launched(program) => {
@@ -552,11 +514,7 @@ impl Tracer {
         if passes_on {
             return false;
         }
-        // SIGALRM is a signal to the program only: here it is nobody's.
-        let told = sys::arrivals()
-            .into_iter()
-            .find(|arrival| arrival.signal != Signal(libc::SIGALRM));
-        let Some(Arrival { signal, .. }) = told else {
+        let Some(signal) = self.told_to_leave() else {
             return false;
         };
         if self.how.stops == Stops::Seccomp {

@@ -55,12 +55,20 @@ pub trait Probe {
     /// [`Gone`] if the tracee was killed meanwhile.
     fn new_image(&mut self, task: &Stopped) -> Result<(u64, Abi), Gone>;
 
-    /// Changes the flags register of the clone that the tracee enters or is
-    /// in (or, at its first stop, that made it).
+    /// Changes the first argument register of the call that the tracee enters
+    /// or is in (or, at its first stop, that made it).
     ///
     /// # Errors
     /// [`Gone`] if the tracee was killed meanwhile.
-    fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone>;
+    fn set_first_argument(&mut self, task: &Stopped, abi: Abi, value: u64) -> Result<(), Gone>;
+
+    /// Writes bytes below the tracee's stack pointer, and below what its code
+    /// may use there without moving it; x86_64 only. Returns where, and what
+    /// stood there; `None`, and nothing is written, if that can't be done.
+    fn lend_below_stack(&mut self, task: &Stopped, bytes: &[u8]) -> Option<(u64, Vec<u8>)>;
+
+    /// Writes to the tracee's memory. Whether all of it could be written.
+    fn write_memory(&mut self, task: &Stopped, addr: u64, bytes: &[u8]) -> bool;
 
     /// At a seccomp stop: makes the call fail with ENOSYS, as it does without a
     /// tracer.

@@ -235,7 +235,7 @@ fn refusal_hint(errno: Errno, tid: Tid) -> String {
             tracer.0
         ),
         (Errno::EPERM, None) => launch_hint(&attach::yama_scope()).to_owned(),
-        (Errno::ENOSYS, _) => "; this kernel or sandbox has no ptrace".to_owned(),
+        (Errno::ENOSYS, _) => attach::NO_PTRACE.to_owned(),
         _ => String::new(),
     }
 }

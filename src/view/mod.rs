@@ -2,12 +2,14 @@
 //! traces.
 
 pub mod escape;
+pub mod filtered;
 pub mod json;
 pub mod output;
 pub mod sinks;
 pub mod style;
 pub mod syntax;
 pub mod text;
+pub mod times;
 
 use std::io;
 
@@ -15,6 +17,8 @@ use anyhow::{Context, anyhow};
 
 use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
+use crate::filter::{Criteria, Filter};
+use filtered::Filtered;
 use json::JsonView;
 use output::Output;
 use text::{Format, TextView};
@@ -28,11 +32,16 @@ pub enum Pace {
     Collected,
 }
 
-/// Opens a view.
+/// Opens a view; one that is streamed behind the filter.
 ///
 /// # Errors
 /// Where its destination can't be opened for writing.
-pub fn open(view: &View, look: Look, pace: Pace) -> anyhow::Result<Box<dyn Sink>> {
+pub fn open(
+    view: &View,
+    look: Look,
+    filter: &Criteria,
+    pace: Pace,
+) -> anyhow::Result<Box<dyn Sink>> {
     let mut output = match &view.to {
         Destination::Stderr => Output::stderr().context("cannot write to standard error")?,
         Destination::Stdout => Output::stdout().context("cannot write to standard output")?,
@@ -50,10 +59,16 @@ pub fn open(view: &View, look: Look, pace: Pace) -> anyhow::Result<Box<dyn Sink>
     let format = Format {
         detail: look.detail,
         palette: style::palette(look.color, output.is_terminal()),
+        times: look.times,
+        names: look.names,
     };
-    Ok(match view.kind {
+    let sink: Box<dyn Sink> = match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format, look.string_limit)),
         ViewKind::Json => Box::new(JsonView::new(output)),
+    };
+    Ok(match view.kind.is_streamed() && filter.any() {
+        true => Box::new(Filtered::new(Filter::new(filter.clone()), sink)),
+        false => sink,
     })
 }
 

@@ -374,18 +374,24 @@ pub fn name(request: &Request) -> &'static str {
 /// The result of a creating call that made a child: its pid as forktrace sees
 /// it, and where pid namespaces differ what the others see.
 pub fn child(out: &mut String, child: &Child) {
-    let _ = match (child.tid, child.returned, child.own) {
-        (None, returned, _) => write!(out, "{returned} (in the caller's pid namespace)"),
-        (Some(tid), returned, own) if tid.0 == own && tid.0 == returned => {
-            digits::decimal(out, tid.0);
-            Ok(())
+    named_child(out, child, |_| {});
+}
+
+/// The same, with what `name` appends behind the pid.
+pub fn named_child(out: &mut String, child: &Child, name: impl FnOnce(&mut String)) {
+    let (returned, own) = (child.returned, child.own);
+    let shown = child.tid.map_or(returned, |tid| tid.0);
+    digits::decimal(out, shown);
+    name(out);
+    let _ = match child.tid {
+        None => write!(out, " (in the caller's pid namespace)"),
+        Some(_) if shown == own && shown == returned => Ok(()),
+        Some(_) if shown == returned || own == returned => {
+            write!(out, " ({own} in its pid namespace)")
         }
-        (Some(tid), returned, own) if tid.0 == returned || own == returned => {
-            write!(out, "{tid} ({own} in its pid namespace)")
-        }
-        (Some(tid), returned, own) => write!(
+        Some(_) => write!(
             out,
-            "{tid} ({returned} in the caller's, {own} in its pid namespace)"
+            " ({returned} in the caller's, {own} in its pid namespace)"
         ),
     };
 }

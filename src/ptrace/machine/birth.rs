@@ -51,14 +51,13 @@ impl Machine {
                 (request, None)
             }
         };
-        let changed_flags = task.changed_flags;
-        self.restore_flags(&stopped, probe);
+        self.put_back(&stopped, probe);
         let told = self
             .tasks
             .get_mut(&child)
             .is_some_and(|task| std::mem::take(&mut task.adopted));
         if request.is_none() && !told {
-            self.named.insert(child, parent);
+            self.named.insert(child, parent.clone());
             self.take_named(child, probe, output);
         }
         if let Some(request) = request.filter(|_| !told) {
@@ -76,10 +75,6 @@ impl Machine {
                 latency,
             };
             self.born(parent, birth, probe, output);
-            // The child's registers are a copy of its parent's.
-            if let Some(task) = self.tasks.get_mut(&child) {
-                task.changed_flags = changed_flags;
-            }
             self.join(child, probe, output);
         }
         self.go_on(stopped, Cause::Created, output);
@@ -101,15 +96,12 @@ impl Machine {
             latency,
         } = birth;
         let flags = request.flags();
-        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == child) {
-            // Its tid has been given away: nothing of it can come any more.
-            let limbo = self.limbo.remove(index);
-            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
-        }
+        self.bury_former(child, probe, output);
         let Parent {
             who: Who { tid, tgid, comm },
             ns_level: level,
             ns_moved: moved,
+            changed,
             ..
         } = parent;
         let kind = kind_of(child, &request, probe);
@@ -169,6 +161,7 @@ impl Machine {
                 last_report: self.reports,
                 vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
+                changed: changed.map(|changed| Box::new(changed.in_child(flags))),
                 depth,
                 silent,
                 unwanted: !wanted && self.settings.stops != Stops::Seccomp,
@@ -246,7 +239,10 @@ impl Machine {
             tid: (level == 0).then_some(child),
             returned,
             own: returned,
-            followed: Followed::Untraced,
+            followed: match self.settings.stops {
+                Stops::Seccomp => Followed::Stranded,
+                Stops::Event | Stops::Syscall => Followed::Untraced,
+            },
             parent_tid: None,
             pidfd: None,
         });
@@ -261,7 +257,7 @@ impl Machine {
                 if let Some(task) = self.tasks.get_mut(&child) {
                     task.expected = false;
                 }
-                self.restore_flags(&stopped, probe);
+                self.put_back(&stopped, probe);
                 self.make_sure(&stopped, probe, output);
                 self.first_stop(stopped, cause, output);
             }

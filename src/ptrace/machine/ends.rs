@@ -156,7 +156,7 @@ impl Machine {
     }
 
     /// Forgets everything, telling that the threads left are not followed any
-    /// more.
+    /// more. Where no filter forbids it.
     pub fn let_go(&mut self, now: Duration, output: &mut Output) {
         self.now = now;
         output.unsure.clear();
@@ -167,9 +167,9 @@ impl Machine {
             .map(|(tid, task)| task.who(tid))
             .collect();
         left.sort_unstable_by_key(|who| who.tid);
-        self.held.clear();
         self.limbo.clear();
         self.outlived.clear();
+        self.drain(output);
         for who in left {
             self.tell(output, who, EventKind::Lost(Lost::Detached));
         }

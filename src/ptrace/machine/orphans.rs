@@ -72,7 +72,7 @@ impl Machine {
         let fits = |task: &Task| match &task.doing {
             _ if task.expected => false,
             Doing::Creating(request) => {
-                let same = if task.changed_flags.is_some() { 1 } else { 0 };
+                let same = if task.changed.is_some() { 1 } else { 0 };
                 request.syscall.nr == call.nr && request.syscall.args[same..] == call.args[same..]
             }
             _ => self.settings.stops == Stops::Event,
@@ -86,7 +86,8 @@ impl Machine {
         let mut gone: Vec<(Tid, Pid)> = self
             .limbo
             .iter()
-            .filter(|limbo| fits(&limbo.task))
+            // Not whoever had the child's tid before: it lived when it created.
+            .filter(|limbo| limbo.tid != child.tid() && fits(&limbo.task))
             .map(|limbo| (limbo.tid, limbo.task.tgid))
             .collect();
         if alive.len() + gone.len() > 1 && !is_sibling(&call) {
@@ -162,6 +163,15 @@ impl Machine {
         }
     }
 
+    /// Tells the end of whoever had a tid before, if it was kept back: the tid
+    /// has been given away, so nothing of it can come any more.
+    pub(super) fn bury_former<P: Probe>(&mut self, tid: Tid, probe: &mut P, output: &mut Output) {
+        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == tid) {
+            let limbo = self.limbo.remove(index);
+            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
+        }
+    }
+
     /// Keeps the end of a thread that was not named yet.
     pub(super) fn hold_dead(&mut self, tid: Tid, end: Ended) {
         // A child of forktrace itself, by CLONE_PARENT, that nobody traces.
@@ -187,26 +197,35 @@ impl Machine {
     /// Tells of threads that died unnamed, as their creators did: those that
     /// ended before `until`, and only if nobody is in a creating call.
     fn tell_dead<P: Probe>(&mut self, until: Duration, probe: &mut P, output: &mut Output) {
-        let mut dead: Vec<(Tid, Ended)> = Vec::new();
+        let mut dead: Vec<Tid> = Vec::new();
         for (tid, held) in &self.held {
-            let HeldState::Dead(end) = held.state else {
+            if !matches!(held.state, HeldState::Dead(_)) {
                 continue;
-            };
+            }
             let may_be_named = self.tasks.values().any(|task| {
                 matches!(task.doing, Doing::Creating(_)) && task.last_report <= held.report
             });
             if held.since <= until && !may_be_named {
-                dead.push((*tid, end));
+                dead.push(*tid);
             }
         }
-        dead.sort_unstable_by_key(|(tid, _)| *tid);
-        for (tid, end) in dead {
-            self.held.remove(&tid);
-            if self.settings.follow == Follow::All {
-                self.found(tid, probe, output);
-                if let Some(task) = self.tasks.remove(&tid) {
-                    self.bury(tid, task, end, probe, output);
-                }
+        dead.sort_unstable();
+        for tid in dead {
+            self.tell_dead_one(tid, probe, output);
+        }
+    }
+
+    /// Tells of a thread that died unnamed, if this tid is that of one.
+    pub(super) fn tell_dead_one<P: Probe>(&mut self, tid: Tid, probe: &mut P, output: &mut Output) {
+        let Some(HeldState::Dead(end)) = self.held.get(&tid).map(|held| &held.state) else {
+            return;
+        };
+        let end = *end;
+        self.held.remove(&tid);
+        if self.settings.follow == Follow::All {
+            self.found(tid, probe, output);
+            if let Some(task) = self.tasks.remove(&tid) {
+                self.bury(tid, task, end, probe, output);
             }
         }
     }
@@ -323,7 +342,7 @@ impl Machine {
         // Its registers and memory are a copy of its parent's.
         let request = probe.creating_call(stopped).ok().and_then(|syscall| {
             let mut memory = probe.memory(stopped);
-            clone::decode(syscall, &mut memory, limit)
+            clone::decode(parent.original_call(syscall), &mut memory, limit)
         });
         self.held.insert(child, held);
         match request {
@@ -340,6 +359,7 @@ impl Machine {
 
     /// Takes up a held thread whose creator nobody knows any more.
     pub(super) fn found<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
+        self.bury_former(child, probe, output);
         let (tgid, parent) = probe.family(child).unwrap_or((Pid::from(child), Pid(0)));
         // Where calls are seen, a creator that nobody can name is one of those
         // whose calls aren't looked at.
