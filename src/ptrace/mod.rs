@@ -79,8 +79,8 @@ pub struct Tracer {
     how: How,
     /// Signals to forktrace that may be meant for the program.
     to_pass_on: Vec<Pending>,
-    /// When anything was last reported.
-    last_report: Instant,
+    /// When anything was last reported, since the start.
+    last_report: Duration,
     asked_to_leave: bool,
     /// Whether all that is traced is to be killed.
     killing: bool,
@@ -243,7 +243,7 @@ impl Tracer {
             start: Instant::now(),
             how,
             to_pass_on: Vec::new(),
-            last_report: Instant::now(),
+            last_report: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
             left_by: None,
@@ -357,7 +357,6 @@ impl Tracer {
         sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { watched });
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
-                self.last_report = Instant::now();
                 self.ready.push_back(report);
                 self.fetch_more();
                 Ok(Step::Went)
@@ -391,6 +390,9 @@ impl Tracer {
         while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
             self.ready.push_back(report);
         }
+        if self.ready.len() < 2 {
+            return;
+        }
         // New threads first, before their creators' ends.
         let machine = &self.machine;
         self.ready
@@ -413,12 +415,10 @@ impl Tracer {
                 Input::End(tid, Ended { end, usage })
             }
         };
-        self.machine.step(
-            self.start.elapsed(),
-            input,
-            &mut self.live,
-            &mut self.output,
-        );
+        let now = self.start.elapsed();
+        self.last_report = now;
+        self.machine
+            .step(now, input, &mut self.live, &mut self.output);
         if self.live.refusal().is_some() {
             // Told from answers that didn't come.
             self.output.events.truncate(told);
