@@ -1,5 +1,7 @@
 //! The command line as typed: options, help, examples.
 
+mod whole;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -141,6 +143,9 @@ pub struct Cli {
         help_heading = "Output"
     )]
     color: ColorArg,
+
+    #[command(flatten)]
+    whole: whole::WholeArgs,
 }
 
 /// `--stops`.
@@ -285,6 +290,7 @@ impl Cli {
                     ColorArg::Always => When::Always,
                     ColorArg::Never => When::Never,
                 },
+                whole: self.whole.look(),
             },
         })
     }

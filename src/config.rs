@@ -7,6 +7,7 @@ use crate::event::{Follow, Stops, Wanted};
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
+use crate::tree::Threads;
 
 /// One run of forktrace.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct View {
 pub enum ViewKind {
     /// A line for each event, as it happens.
     Text,
+    /// The tree of processes, at the end.
+    Tree,
 }
 
 impl ViewKind {
@@ -50,6 +53,7 @@ impl ViewKind {
     pub fn names(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
+            ViewKind::Tree => Wanted::Yes,
         }
     }
 
@@ -57,6 +61,15 @@ impl ViewKind {
     pub fn usage(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
+            ViewKind::Tree => Wanted::Yes,
+        }
+    }
+
+    /// Whether it is silent until the end.
+    pub fn waits(self) -> bool {
+        match self {
+            ViewKind::Text => false,
+            ViewKind::Tree => true,
         }
     }
 }
@@ -68,6 +81,42 @@ pub struct Look {
     pub detail: Detail,
     /// When they are coloured.
     pub color: When,
+    /// What the tree and the summary show.
+    pub whole: WholeLook,
+}
+
+/// How the views of the whole trace look: the tree and the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeLook {
+    /// What lines are drawn with.
+    pub glyphs: Glyphs,
+    /// Whether threads stand in the tree.
+    pub threads: Threads,
+    /// Whether siblings that look the same are one line.
+    pub fold: Fold,
+    /// How many rows a table of the summary has at the most.
+    pub top: usize,
+}
+
+/// How many rows a table of the summary has unless told otherwise.
+pub const TOP: usize = 10;
+
+/// What lines and marks are drawn with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glyphs {
+    /// What looks best.
+    Unicode,
+    /// What every terminal has.
+    Ascii,
+}
+
+/// Whether siblings that look the same are one line of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// They are, where they are many.
+    Yes,
+    /// Each has a line.
+    No,
 }
 
 /// What is traced.

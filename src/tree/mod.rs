@@ -12,7 +12,7 @@ pub mod outline;
 pub mod strings;
 pub mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -107,6 +107,11 @@ impl Tree {
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         let ids = (0..).map(NodeId);
         ids.zip(&self.nodes)
+    }
+
+    /// Their numbers.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
     }
 
     /// A node.

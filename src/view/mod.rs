@@ -7,6 +7,8 @@ pub mod sinks;
 pub mod style;
 pub mod syntax;
 pub mod text;
+pub mod tree;
+pub mod units;
 
 use std::io;
 
@@ -16,6 +18,11 @@ use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
 use output::Output;
 use text::{Format, TextView};
+use tree::TreeView;
+
+/// What a trace by `--stops=event` leaves out.
+const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children hidden by \
+                                CLONE_UNTRACED, are not seen";
 
 /// Opens a view.
 ///
@@ -39,6 +46,7 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
     };
     Ok(match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format)),
+        ViewKind::Tree => Box::new(TreeView::new(output, format.palette, look.whole)),
     })
 }
 
