@@ -144,6 +144,16 @@ pub struct Cli {
     )]
     color: ColorArg,
 
+    /// Show the trace in this form
+    #[arg(
+        long = "as",
+        value_name = "VIEW",
+        value_enum,
+        default_value = "text",
+        help_heading = "Output"
+    )]
+    shown_as: AsArg,
+
     #[command(flatten)]
     whole: whole::WholeArgs,
 }
@@ -159,6 +169,15 @@ enum StopsArg {
     Event,
     /// At every system call: sees all, needs nothing, and is slow
     Syscall,
+}
+
+/// `--as`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AsArg {
+    /// A line for each event
+    Text,
+    /// The tree of processes, at the end
+    Tree,
 }
 
 /// `--color`.
@@ -270,9 +289,15 @@ impl Cli {
                 Some(DetachArg::Exec) => DetachOn::Exec,
                 Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
             },
-            string_limit: self.string_limit as usize,
+            string_limit: match self.shown_as {
+                AsArg::Text => self.string_limit as usize,
+                _ => 4096,
+            },
             views: vec![View {
-                kind: ViewKind::Text,
+                kind: match self.shown_as {
+                    AsArg::Text => ViewKind::Text,
+                    AsArg::Tree => ViewKind::Tree,
+                },
                 to: match self.output {
                     None => Destination::Stderr,
                     Some(path) if path.as_os_str() == "-" => Destination::Stdout,
