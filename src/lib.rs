@@ -54,6 +54,7 @@ use ptrace::spawn::LaunchError;
 use ptrace::{How, Tracer};
 use source::{Next, Source};
 use view::sinks::{Sinks, Trace};
+use view::status::Status;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         let sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
         views.push((view.to.clone(), sink));
     }
+    let status = Status::open(config);
     let wanted = |one: fn(config::ViewKind) -> Wanted| match config
         .views
         .iter()
@@ -94,6 +96,10 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         string_limit: config.string_limit,
         names: wanted(config::ViewKind::names),
         usage: wanted(config::ViewKind::usage),
+        ticks: match status {
+            Some(_) => Wanted::Yes,
+            None => Wanted::No,
+        },
     };
     let mut tracer = match &config.what {
         What::Launch(launch) => Tracer::launch(launch, how)?,
@@ -109,6 +115,8 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         say(&notice);
     }
     let mut sinks = Sinks::new(views, closed, say);
+    // Dropped before the views, which then have the terminal as it was.
+    let mut status = status;
     let mut shown = true;
     loop {
         if shown && !sinks.any() {
@@ -124,15 +132,25 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
                     ));
                 }
                 sinks.event(&event, say);
+                if let Some(status) = &mut status {
+                    status.event(&event);
+                }
             }
-            Ok(Next::Quiet) => sinks.quiet(say),
+            Ok(Next::Quiet) => {
+                sinks.quiet(say);
+                if let Some(status) = &mut status {
+                    status.tick();
+                }
+            }
             Ok(Next::End) => break,
             Err(error) => {
+                drop(status);
                 sinks.finish(say);
                 return Err(LaunchError::Refused(error));
             }
         }
     }
+    drop(status);
     sinks.finish(say);
     Ok(Finished {
         program: tracer.program_end()?,

@@ -48,6 +48,8 @@ pub struct How {
     pub names: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
+    /// Whether it is told several times a second that nothing happens.
+    pub ticks: Wanted,
 }
 
 /// A live trace.
@@ -114,6 +116,8 @@ struct Program {
 const PASS_ON_AFTER: Duration = Duration::from_millis(10);
 /// How long such a signal to the program counts as the same.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
+/// How often it is told that nothing happens, where that was asked for.
+const TICK_MS: i64 = 200;
 /// How long after attaching the thread lists are read again.
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
@@ -328,7 +332,8 @@ impl Tracer {
             return Ok(Step::Idle);
         }
         let busy = held || looking || self.told || !self.to_pass_on.is_empty();
-        sys::wake_every_ms(busy.then_some(sys::WAKE_MS));
+        let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
+        sys::wake_every_ms(busy.then_some(sys::WAKE_MS).or(tick));
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.failures = 0;
@@ -614,6 +619,7 @@ impl Source for Tracer {
                 _ if !self.output.events.is_empty() => {}
                 Step::Done => return Ok(Next::End),
                 Step::Idle if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Step::Idle if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
                 Step::Idle | Step::Went => {}
             }
         }

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::task::{Resume, Stopped};
@@ -477,8 +477,8 @@ pub const WAKE_MS: i64 = 10;
 
 /// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
 static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
-/// Whether it is running.
-static WAKING: AtomicBool = AtomicBool::new(false);
+/// Its period; 0: it is not running.
+static WAKING: AtomicI64 = AtomicI64::new(0);
 
 /// Whether there is such a timer; not where no signal may be queued
 /// (RLIMIT_SIGPENDING).
@@ -495,7 +495,8 @@ fn wake_signal() -> c_int {
 /// Makes [`wait`] return with EINTR again and again until told otherwise
 /// (`None`): a single time might come before it blocks.
 pub fn wake_every_ms(period: Option<i64>) {
-    if WAKING.swap(period.is_some(), Ordering::Relaxed) == period.is_some() {
+    let period = period.unwrap_or(0);
+    if WAKING.swap(period, Ordering::Relaxed) == period {
         return;
     }
     let Some(timer) = WAKE_TIMER.load(Ordering::Relaxed).checked_sub(1) else {
@@ -503,7 +504,7 @@ pub fn wake_every_ms(period: Option<i64>) {
     };
     let time = libc::timespec {
         tv_sec: 0,
-        tv_nsec: period.unwrap_or(0) * 1_000_000,
+        tv_nsec: period * 1_000_000,
     };
     let times = libc::itimerspec {
         it_interval: time,

@@ -4,6 +4,7 @@
 pub mod escape;
 pub mod output;
 pub mod sinks;
+pub mod status;
 pub mod style;
 pub mod syntax;
 pub mod text;
