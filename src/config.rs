@@ -46,6 +46,10 @@ pub enum ViewKind {
     Text,
     /// The tree of processes, at the end.
     Tree,
+    /// Counts and lifetimes, at the end.
+    Summary,
+    /// The same as one JSON document.
+    SummaryJson,
 }
 
 impl ViewKind {
@@ -53,7 +57,7 @@ impl ViewKind {
     pub fn names(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
-            ViewKind::Tree => Wanted::Yes,
+            ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => Wanted::Yes,
         }
     }
 
@@ -61,7 +65,7 @@ impl ViewKind {
     pub fn usage(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
-            ViewKind::Tree => Wanted::Yes,
+            ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => Wanted::Yes,
         }
     }
 
@@ -69,7 +73,7 @@ impl ViewKind {
     pub fn waits(self) -> bool {
         match self {
             ViewKind::Text => false,
-            ViewKind::Tree => true,
+            ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => true,
         }
     }
 }
@@ -94,11 +98,11 @@ pub struct WholeLook {
     pub threads: Threads,
     /// Whether siblings that look the same are one line.
     pub fold: Fold,
-    /// How many rows a table of the summary has at the most.
-    pub top: usize,
+    /// How many rows a table of the summary has at the most, if that was said.
+    pub top: Option<usize>,
 }
 
-/// How many rows a table of the summary has unless told otherwise.
+/// How many rows a table of the summary has for people unless told otherwise.
 pub const TOP: usize = 10;
 
 /// What lines and marks are drawn with.

@@ -44,6 +44,7 @@ pub mod ids;
 pub mod memory;
 pub mod ptrace;
 pub mod source;
+pub mod summary;
 pub mod tree;
 pub mod view;
 

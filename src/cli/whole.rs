@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::config::{Fold, Glyphs, TOP, WholeLook};
+use crate::config::{Fold, Glyphs, WholeLook};
 use crate::tree::Threads;
 
 /// `--threads`, `--no-fold`, `--top`, `--ascii`.
@@ -17,14 +17,9 @@ pub(super) struct WholeArgs {
     #[arg(long)]
     no_fold: bool,
 
-    /// Show at most N rows of each table of the summary
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = TOP as u32,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    top: u32,
+    /// Show at most N rows of each table of the summary [default: 10; of summary-json all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
 
     /// Draw trees and charts with ASCII characters only
     #[arg(long)]
@@ -47,7 +42,7 @@ impl WholeArgs {
                 true => Fold::No,
                 false => Fold::Yes,
             },
-            top: self.top as usize,
+            top: self.top.map(|top| top as usize),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::clone::CloneFlags;
+use crate::clone::{CloneFlags, Kind};
 use crate::event::Start;
 use crate::ids::{Pid, Tid};
 use node::{Fate, How, HowId, Marks, Moment, Node, NodeId, Origin};
@@ -143,6 +143,14 @@ impl Tree {
             marks if marks.has(Marks::ORPHAN) => Origin::Orphan,
             marks if marks.has(Marks::ATTACHED) => Origin::Attached,
             _ => Origin::Unknown,
+        }
+    }
+
+    /// What a node that was created is.
+    pub fn kind(&self, id: NodeId) -> Option<Kind> {
+        match self.origin(id) {
+            Origin::Created(how) => Some(how.kind),
+            _ => None,
         }
     }
 

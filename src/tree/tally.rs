@@ -162,16 +162,30 @@ impl Default for Rate {
 impl Rate {
     fn add(&mut self, at: Duration) {
         let at = nanos(at);
-        while at / self.width >= STRETCHES as u64 {
-            let pairs = self.counts.chunks(2).map(|pair| pair.iter().sum());
-            self.counts = pairs.collect();
-            self.width *= 2;
-        }
+        self.widen(at, STRETCHES);
         let index = (at / self.width) as usize;
         if self.counts.len() <= index {
             self.counts.resize(index + 1, 0);
         }
         self.counts[index] += 1;
+    }
+
+    /// Makes the stretches longer until no more than `most` reach to `at`.
+    fn widen(&mut self, at: u64, most: usize) {
+        while at / self.width >= most as u64 {
+            let pairs = self.counts.chunks(2).map(|pair| pair.iter().sum());
+            self.counts = pairs.collect();
+            self.width *= 2;
+        }
+    }
+
+    /// The same in at most so many stretches, the last one that of `end`.
+    pub fn until(&self, end: Duration, most: usize) -> Rate {
+        let mut rate = self.clone();
+        rate.widen(nanos(end), most.max(2));
+        let reach = (nanos(end) / rate.width) as usize + 1;
+        rate.counts.resize(reach.max(rate.counts.len()), 0);
+        rate
     }
 
     /// How long each stretch is.

@@ -6,6 +6,8 @@ pub mod output;
 pub mod sinks;
 pub mod status;
 pub mod style;
+pub mod summary;
+pub mod summary_json;
 pub mod syntax;
 pub mod text;
 pub mod tree;
@@ -18,6 +20,8 @@ use anyhow::{Context, anyhow};
 use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
 use output::Output;
+use summary::SummaryView;
+use summary_json::SummaryJsonView;
 use text::{Format, TextView};
 use tree::TreeView;
 
@@ -48,6 +52,8 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
     Ok(match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format)),
         ViewKind::Tree => Box::new(TreeView::new(output, format.palette, look.whole)),
+        ViewKind::Summary => Box::new(SummaryView::new(output, format.palette, look.whole)),
+        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, look.whole)),
     })
 }
 

@@ -1,13 +1,13 @@
-//! Times and counts for people: three digits say enough, and each with its unit.
+//! What people read: times of three digits with their unit, and texts that fit.
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::config::Glyphs;
+
 /// A length of time, as people read it: `412 µs`, `1.24 s`, `2 min 03 s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration, pub Glyphs);
-
-pub use crate::config::Glyphs;
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,6 +50,32 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
 pub fn median<T: Ord + Copy>(values: &mut [T]) -> Option<T> {
     values.sort_unstable();
     values.get(values.len().wrapping_sub(1) / 2).copied()
+}
+
+/// Stands for what is left out.
+pub fn ellipsis(glyphs: Glyphs) -> &'static str {
+    match glyphs {
+        Glyphs::Unicode => "…",
+        Glyphs::Ascii => "...",
+    }
+}
+
+/// How wide a text is: all that is shown of tracees is ASCII, and the rest of it
+/// is one column a character.
+pub fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A text cut to so many columns, and a mark that it is.
+pub fn cut(text: String, most: usize, glyphs: Glyphs) -> String {
+    if columns(&text) <= most {
+        return text;
+    }
+    let mark = ellipsis(glyphs);
+    let keep = most.saturating_sub(columns(mark));
+    let mut cut: String = text.chars().take(keep).collect();
+    cut.push_str(mark);
+    cut
 }
 
 #[cfg(test)]

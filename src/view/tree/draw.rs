@@ -18,7 +18,7 @@ use crate::tree::outline::Outline;
 use crate::tree::strings::{CommandId, Known};
 use crate::view::UNSEEN_BY_EVENTS;
 use crate::view::style::{Palette, Part};
-use crate::view::units::{Span, median, plural};
+use crate::view::units::{Span, ellipsis, median, plural};
 
 /// How much text is handed on at once, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -325,7 +325,7 @@ impl Drawer<'_> {
                     .to_string(),
             );
         }
-        common.push(words::ellipsis(self.glyphs).to_owned());
+        common.push(ellipsis(self.glyphs).to_owned());
         common.join(" ")
     }
 

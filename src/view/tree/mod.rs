@@ -6,7 +6,7 @@ mod row;
 mod shape;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(super) mod words;
 
 use std::io;
 

@@ -2,8 +2,8 @@
 //! the command, but not to nothing, then what is said of it, the last first.
 
 use super::super::style::{Palette, Part};
-use super::words::ellipsis;
 use crate::config::Glyphs;
+use crate::view::units::{columns, cut};
 
 /// A line of the tree, in its parts.
 #[derive(Debug, Default)]
@@ -105,24 +105,6 @@ fn paint(out: &mut String, palette: Palette, part: Option<Part>, text: &str) {
         Some(part) if !text.is_empty() => palette.paint(out, part, |out| out.push_str(text)),
         _ => out.push_str(text),
     }
-}
-
-/// How wide a text is: all that is shown of tracees is ASCII, and the rest of it
-/// is one column a character.
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().count()
-}
-
-/// A text cut to so many columns, and a mark that it is.
-fn cut(text: String, most: usize, glyphs: Glyphs) -> String {
-    if columns(&text) <= most {
-        return text;
-    }
-    let mark = ellipsis(glyphs);
-    let keep = most.saturating_sub(columns(mark));
-    let mut cut: String = text.chars().take(keep).collect();
-    cut.push_str(mark);
-    cut
 }
 
 #[cfg(test)]

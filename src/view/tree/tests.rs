@@ -3,20 +3,20 @@
 use proptest::prelude::*;
 
 use super::draw::{Style, draw};
-use super::row::columns;
 use crate::clone::CloneFlags;
-use crate::config::{Fold, Glyphs, TOP, When, WholeLook};
+use crate::config::{Fold, Glyphs, When, WholeLook};
 use crate::event::testing::{SPAWN, Story, start};
 use crate::event::{Event, EventKind, Lost, Stops};
 use crate::tree::tests::any_story;
 use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
+use crate::view::units::columns;
 
 const LOOK: WholeLook = WholeLook {
     glyphs: Glyphs::Unicode,
     threads: Threads::Counted,
     fold: Fold::Yes,
-    top: TOP,
+    top: None,
 };
 
 const STYLE: Style = Style {

@@ -1,6 +1,7 @@
 //! What is said of a process: its command, how it came to be, how it ended.
 
 use super::super::escape::quote;
+use super::super::units::ellipsis;
 use crate::clone::{CloneFlags, Kind};
 use crate::config::Glyphs;
 use crate::ids::Signal;
@@ -9,7 +10,7 @@ use crate::tree::strings::{Command, Known, Word};
 
 /// A command as one would type it, nearly: words of other than plain characters
 /// stand in single quotes, and where that won't do in double ones, as C strings.
-pub(super) fn command(command: &Command<'_>, glyphs: Glyphs) -> String {
+pub(in crate::view) fn command(command: &Command<'_>, glyphs: Glyphs) -> String {
     match command.known {
         Known::Exec => words(command, glyphs).join(" "),
         Known::Name => format!("({})", word(&command.path, glyphs)),
@@ -18,15 +19,20 @@ pub(super) fn command(command: &Command<'_>, glyphs: Glyphs) -> String {
 }
 
 /// Only the program, in parentheses: a process that runs what its parent ran.
-pub(super) fn copy_of(program: &[u8], glyphs: Glyphs) -> String {
+pub(in crate::view) fn copy_of(program: &[u8], glyphs: Glyphs) -> String {
     if program.is_empty() {
         return "(?)".to_owned();
     }
-    let program = Word {
-        bytes: Some(program),
+    format!("({})", bytes(program, glyphs))
+}
+
+/// A word of which the bytes are known.
+pub(in crate::view) fn bytes(bytes: &[u8], glyphs: Glyphs) -> String {
+    let text = Word {
+        bytes: Some(bytes),
         cut: false,
     };
-    format!("({})", word(&program, glyphs))
+    word(&text, glyphs)
 }
 
 /// Its words. Where argv\[0\] names another program than the path the path
@@ -89,14 +95,6 @@ fn word(text: &Word<'_>, glyphs: Glyphs) -> String {
     out
 }
 
-/// Stands for what is left out.
-pub(super) fn ellipsis(glyphs: Glyphs) -> &'static str {
-    match glyphs {
-        Glyphs::Unicode => "…",
-        Glyphs::Ascii => "...",
-    }
-}
-
 /// Flags that say nothing of what is shared: where tids are stored, and what is
 /// said elsewhere.
 const SILENT: CloneFlags = CloneFlags(
@@ -149,7 +147,7 @@ pub(super) fn exit_signal(how: &How) -> Option<String> {
 
 /// How it ended, where that is worth a word.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum EndWords {
+pub(in crate::view) enum EndWords {
     /// All went well.
     Nothing,
     /// A status that is not 0.
@@ -160,8 +158,11 @@ pub(super) enum EndWords {
     Open(&'static str),
 }
 
+/// What is said of those that live at the end.
+pub(in crate::view) const ALIVE: &str = "alive at the end of the trace";
+
 /// How a process ended.
-pub(super) fn end(fate: Fate) -> EndWords {
+pub(in crate::view) fn end(fate: Fate) -> EndWords {
     match fate {
         Fate::Exited(0) => EndWords::Nothing,
         Fate::Exited(code) => EndWords::Failed(format!("exited with {code}")),
@@ -172,7 +173,7 @@ pub(super) fn end(fate: Fate) -> EndWords {
             let core = if core_dumped { " (core dumped)" } else { "" };
             EndWords::Killed(format!("killed by {signal}{core}"))
         }
-        Fate::Alive => EndWords::Open("alive at the end of the trace"),
+        Fate::Alive => EndWords::Open(ALIVE),
         Fate::Detached => EndWords::Open("detached"),
         Fate::Silenced => EndWords::Open("runs on, not shown"),
         Fate::NotFollowed => EndWords::Open("not followed"),
