@@ -178,6 +178,10 @@ enum AsArg {
     Text,
     /// The tree of processes, at the end
     Tree,
+    /// Counts and lifetimes, at the end
+    Summary,
+    /// The same as JSON
+    SummaryJson,
 }
 
 /// `--color`.
@@ -297,6 +301,8 @@ impl Cli {
                 kind: match self.shown_as {
                     AsArg::Text => ViewKind::Text,
                     AsArg::Tree => ViewKind::Tree,
+                    AsArg::Summary => ViewKind::Summary,
+                    AsArg::SummaryJson => ViewKind::SummaryJson,
                 },
                 to: match self.output {
                     None => Destination::Stderr,
