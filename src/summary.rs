@@ -62,8 +62,45 @@ pub struct Lifetimes {
     pub known: u64,
     /// All together.
     pub total: Duration,
+    /// From the shortest to the longest; `None` if none is known.
+    pub range: Option<Range>,
+}
+
+/// The range of some times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The shortest.
+    pub least: Duration,
     /// The one in the middle (of an even number the earlier).
-    pub median: Option<Duration>,
+    pub median: Duration,
+    /// The longest.
+    pub most: Duration,
+}
+
+impl Lifetimes {
+    /// Those of these.
+    pub fn of(lives: impl Iterator<Item = Duration>) -> Lifetimes {
+        // As small as they can be: there may be millions.
+        let mut lives: Vec<u64> = lives.map(nanos).collect();
+        lives.sort_unstable();
+        let at = |index: usize| Duration::from_nanos(lives[index]);
+        Lifetimes {
+            known: lives.len() as u64,
+            total: lives.iter().fold(Duration::ZERO, |sum, life| {
+                sum.saturating_add(Duration::from_nanos(*life))
+            }),
+            range: lives.len().checked_sub(1).map(|last| Range {
+                least: at(0),
+                median: at(last / 2),
+                most: at(last),
+            }),
+        }
+    }
+
+    /// The one in the middle.
+    pub fn median(&self) -> Option<Duration> {
+        self.range.map(|range| range.median)
+    }
 }
 
 /// What came into being of one kind.
@@ -104,7 +141,7 @@ impl<'a> Summary<'a> {
         };
         let of_processes = || tree.nodes().filter(|(_, node)| !node.is_thread());
         let by_creator = created().map(|(_, node)| (texts.program(node.first()), node.lived()));
-        let mut creators = rows(by_creator.collect());
+        let mut creators = rows(by_creator);
         for (program, threads) in tally.threads_by_program() {
             match creators.iter_mut().find(|row| row.program == program) {
                 Some(row) => row.threads = threads,
@@ -119,6 +156,9 @@ impl<'a> Summary<'a> {
         let never =
             created().filter(|(_, node)| node.execs() == 0 && node.fate() != Fate::NotFollowed);
         let never = never.map(|(_, node)| (texts.program(node.first()), node.lived()));
+        let outline = Outline::new(tree);
+        let executed = rows(runs(tree, &outline));
+        drop(outline);
         let mut summary = Summary {
             tree,
             processes: tally.creations() - tally.of_kind(Kind::Thread),
@@ -126,11 +166,11 @@ impl<'a> Summary<'a> {
             kinds: kinds(tree),
             calls: tally.by_call().collect(),
             creators,
-            executed: rows(runs(tree)),
+            executed,
             execs: of_processes()
                 .map(|(_, node)| u64::from(node.execs()))
                 .sum(),
-            never_execd: rows(never.collect()),
+            never_execd: rows(never),
             deepest: of_processes()
                 .max_by_key(|(id, node)| (node.depth(), Reverse(*id)))
                 .map(|(id, _)| id),
@@ -191,16 +231,16 @@ fn kinds(tree: &Tree) -> Vec<KindRow> {
             Kind::Thread => Lifetimes {
                 known: tally.thread_lives.count(),
                 total: tally.thread_lives.total(),
-                median: tally.thread_lives.median(),
+                range: tally.thread_lives.median().map(|median| Range {
+                    least: tally.thread_lives.least(),
+                    median,
+                    most: tally.thread_lives.most(),
+                }),
             },
             _ => {
                 let of_kind = |id| tree.kind(id) == Some(kind);
                 let lives = tree.nodes().filter(|(id, _)| of_kind(*id));
-                lifetimes(
-                    &mut lives
-                        .filter_map(|(_, node)| node.lived())
-                        .collect::<Vec<_>>(),
-                )
+                Lifetimes::of(lives.filter_map(|(_, node)| node.lived()))
             }
         };
         rows.push(KindRow { kind, count, lives });
@@ -211,68 +251,72 @@ fn kinds(tree: &Tree) -> Vec<KindRow> {
 
 /// How long each program ran: from its exec to the next one of the process, or
 /// to its end.
-fn runs(tree: &Tree) -> Vec<Life> {
-    let outline = Outline::new(tree);
-    let mut runs = Vec::new();
-    for (id, node) in tree.nodes() {
+fn runs<'a>(tree: &'a Tree, outline: &'a Outline) -> impl Iterator<Item = Life> + 'a {
+    tree.nodes().flat_map(move |(id, node)| {
         let execs = outline.moments(tree, id);
         let execs = execs.filter_map(|moment| match moment.what {
             Deed::Exec(command) => Some((tree.texts().program(command), moment.at())),
             _ => None,
         });
-        let mut before: Option<(WordId, Duration)> = None;
-        for (program, at) in execs {
-            if let Some((program, since)) = before {
-                runs.push((program, Some(at.saturating_sub(since))));
-            }
-            before = Some((program, at));
-        }
-        if let Some((program, since)) = before {
-            let end = node.fate().ended().then(|| node.ended());
-            runs.push((program, end.map(|end| end.saturating_sub(since))));
-        }
-    }
-    runs
+        let mut execs = execs.peekable();
+        std::iter::from_fn(move || {
+            let (program, since) = execs.next()?;
+            let until = match execs.peek() {
+                Some((_, next)) => Some(*next),
+                None => node.fate().ended().then(|| node.ended()),
+            };
+            Some((program, until.map(|until| until.saturating_sub(since))))
+        })
+    })
 }
 
 /// Rows by program, in no order.
-fn rows(mut lives: Vec<Life>) -> Vec<ProgramRow> {
+fn rows(lives: impl Iterator<Item = Life>) -> Vec<ProgramRow> {
+    let mut lives: Vec<(WordId, u64)> = lives
+        .map(|(program, life)| (program, life.map_or(UNKNOWN, nanos)))
+        .collect();
     lives.sort_unstable();
     lives
         .chunk_by(|(a, _), (b, _)| a == b)
         .map(|group| {
-            // Those that are not known come first.
-            let mut known: Vec<Duration> = group.iter().filter_map(|(_, life)| *life).collect();
+            let known = group.iter().map(|(_, life)| *life);
+            let known = known.filter(|life| *life != UNKNOWN);
             ProgramRow {
                 program: group[0].0,
                 count: group.len() as u64,
                 threads: 0,
-                lives: lifetimes(&mut known),
+                lives: Lifetimes::of(known.map(Duration::from_nanos)),
             }
         })
         .collect()
 }
 
-fn lifetimes(lives: &mut [Duration]) -> Lifetimes {
-    lives.sort_unstable();
-    Lifetimes {
-        known: lives.len() as u64,
-        total: lives
-            .iter()
-            .fold(Duration::ZERO, |sum, life| sum.saturating_add(*life)),
-        median: lives.get(lives.len().wrapping_sub(1) / 2).copied(),
-    }
+/// A life of which the end is not known.
+const UNKNOWN: u64 = u64::MAX;
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn longest<'a>(
     nodes: impl Iterator<Item = (NodeId, &'a Node)>,
     top: usize,
 ) -> Vec<(NodeId, Duration)> {
-    let mut lives: Vec<_> = nodes
-        .filter_map(|(id, node)| Some((id, node.lived()?)))
-        .collect();
-    lives.sort_by_key(|(id, life)| (Reverse(*life), *id));
-    lives.truncate(top);
-    lives.shrink_to_fit();
-    lives
+    let mut longest: Vec<(NodeId, Duration)> = Vec::new();
+    let cut = |longest: &mut Vec<(NodeId, Duration)>| {
+        longest.sort_by_key(|(id, life)| (Reverse(*life), *id));
+        longest.truncate(top);
+    };
+    for (id, node) in nodes {
+        let Some(life) = node.lived() else {
+            continue;
+        };
+        longest.push((id, life));
+        // Now and then, so that it stays short.
+        if longest.len() > top.saturating_mul(2).max(1000) {
+            cut(&mut longest);
+        }
+    }
+    cut(&mut longest);
+    longest
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::node::{Deed, Failure, Fate, FateTag, How, HowId, Marks, Moment, NOBODY, Node, NodeId};
+use super::node::{
+    Deed, Failure, Fate, FateTag, Halves, How, HowId, Marks, Moment, NOBODY, Node, NodeId, nanos,
+};
 use super::strings::CommandId;
 use super::{Live, Threads, Tree};
 use crate::clone::{CloneFlags, Kind};
@@ -61,12 +63,6 @@ impl Tree {
         HowId(next)
     }
 
-    fn next_order(&mut self) -> u32 {
-        let order = self.order;
-        self.order = order.saturating_add(1);
-        order
-    }
-
     /// Adds a node and returns its number.
     fn grow(
         &mut self,
@@ -76,19 +72,15 @@ impl Tree {
         at: Duration,
     ) -> NodeId {
         let id = NodeId(self.nodes.len() as u32);
-        let order = self.next_order();
         self.nodes.push(Node {
             pid,
             creator: 0,
             parent: parent.map_or(NOBODY, |parent| parent.0),
             depth: parent.map_or(0, |parent| self.node(parent).depth + 1),
-            order,
             code: 0,
             born: nanos(at),
             ended: nanos(at),
-            user_us: 0,
-            system_us: 0,
-            max_rss_kib: 0,
+            cpu: 0,
             first: command,
             current: command,
             execs: 0,
@@ -278,7 +270,7 @@ impl Tree {
                 *failure = Failure::Various;
             }
             moment.count = moment.count.saturating_add(1);
-            moment.at = nanos(event.at);
+            moment.at = Halves::of(nanos(event.at));
             return;
         }
         let index = self.happened(event, process, deed);
@@ -326,10 +318,10 @@ impl Tree {
             .get(last as usize)
             .is_some_and(|moment| matches!(moment.what, Deed::ExecFailed(..)) || full);
         if replaces {
-            let order = self.next_order();
+            let after = self.nodes.len() as u32;
             let moment = &mut self.moments[last as usize];
-            moment.order = order;
-            moment.at = nanos(event.at);
+            moment.after = after;
+            moment.at = Halves::of(nanos(event.at));
             moment.by = event.tid;
             moment.what = deed;
             return;
@@ -342,11 +334,10 @@ impl Tree {
 
     fn happened(&mut self, event: &Event, process: NodeId, what: Deed) -> u32 {
         let index = self.moments.len() as u32;
-        let order = self.next_order();
         self.moments.push(Moment {
             node: process,
-            order,
-            at: nanos(event.at),
+            after: self.nodes.len() as u32,
+            at: Halves::of(nanos(event.at)),
             count: 1,
             by: event.tid,
             what,
@@ -454,8 +445,4 @@ fn only_checks(exec: &Exec) -> bool {
     exec.call
         .at()
         .is_some_and(|(_, flags)| flags & AT_EXECVE_CHECK != 0)
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

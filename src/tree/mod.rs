@@ -40,8 +40,6 @@ pub struct Tree {
     start: Option<Start>,
     nodes: Vec<Node>,
     moments: Vec<Moment>,
-    /// Births and moments so far.
-    order: u32,
     live: HashMap<Tid, Live>,
     /// Pids that children have in a namespace of their own.
     own_pids: HashMap<NodeId, i32>,
@@ -77,7 +75,6 @@ impl Tree {
             start: None,
             nodes: Vec::new(),
             moments: Vec::new(),
-            order: 0,
             live: HashMap::new(),
             own_pids: HashMap::new(),
             texts: Texts::default(),

@@ -136,9 +136,9 @@ impl Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     pub(super) node: NodeId,
-    /// Its place among the births and moments of the trace.
-    pub(super) order: u32,
-    pub(super) at: u64,
+    /// How many nodes there were by then.
+    pub(super) after: u32,
+    pub(super) at: Halves,
     /// How often in a row; more than once for failures.
     pub count: u32,
     /// The thread that did it.
@@ -150,12 +150,26 @@ pub struct Moment {
 impl Moment {
     /// When, since the start of tracing; of several the last.
     pub fn at(&self) -> Duration {
-        Duration::from_nanos(self.at)
+        Duration::from_nanos(self.at.whole())
     }
 
     /// Whose.
     pub fn node(&self) -> NodeId {
         self.node
+    }
+}
+
+/// A number in two halves, so that what holds it needs no padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Halves(u32, u32);
+
+impl Halves {
+    pub(super) fn of(whole: u64) -> Halves {
+        Halves((whole >> 32) as u32, whole as u32)
+    }
+
+    fn whole(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.1)
     }
 }
 
@@ -194,13 +208,11 @@ pub struct Node {
     pub(super) creator: i32,
     pub(super) parent: u32,
     pub(super) depth: u32,
-    pub(super) order: u32,
     pub(super) code: i32,
     pub(super) born: u64,
     pub(super) ended: u64,
-    pub(super) user_us: u64,
-    pub(super) system_us: u64,
-    pub(super) max_rss_kib: u32,
+    /// CPU time that it used, in nanoseconds.
+    pub(super) cpu: u64,
     pub(super) first: CommandId,
     pub(super) current: CommandId,
     pub(super) execs: u32,
@@ -374,22 +386,21 @@ impl Node {
         };
     }
 
-    /// What it used, with the children that it waited for.
-    pub fn usage(&self) -> Option<Usage> {
-        self.marks.has(Marks::USAGE).then(|| Usage {
-            user: Duration::from_micros(self.user_us),
-            system: Duration::from_micros(self.system_us),
-            max_rss_kib: u64::from(self.max_rss_kib),
-        })
+    /// The CPU time that it used, with the children that it waited for.
+    pub fn cpu(&self) -> Option<Duration> {
+        let told = self.marks.has(Marks::USAGE);
+        told.then(|| Duration::from_nanos(self.cpu))
     }
 
     pub(super) fn set_usage(&mut self, usage: Usage) {
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.marks.set(Marks::USAGE);
-        self.user_us = micros(usage.user);
-        self.system_us = micros(usage.system);
-        self.max_rss_kib = u32::try_from(usage.max_rss_kib).unwrap_or(u32::MAX);
+        self.cpu = nanos(usage.user.saturating_add(usage.system));
     }
+}
+
+/// A time as it is kept: it ends after 584 years.
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -398,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_node_stays_small() {
-        assert!(size_of::<Node>() <= 88, "{} bytes", size_of::<Node>());
-        assert!(size_of::<Moment>() <= 40, "{} bytes", size_of::<Moment>());
+        assert!(size_of::<Node>() <= 64, "{} bytes", size_of::<Node>());
+        assert!(size_of::<Moment>() <= 36, "{} bytes", size_of::<Moment>());
     }
 }

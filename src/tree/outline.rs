@@ -35,8 +35,10 @@ impl Outline {
         let (moments_at, mut moments) = group(tree.len(), all, of);
         // One that was replaced stands where the first one stood.
         for pair in moments_at.windows(2) {
-            moments[pair[0] as usize..pair[1] as usize]
-                .sort_by_key(|index| tree.moments()[*index as usize].order);
+            moments[pair[0] as usize..pair[1] as usize].sort_by_key(|index| {
+                let moment = &tree.moments()[*index as usize];
+                (moment.after, moment.at())
+            });
         }
         Outline {
             children_at,
@@ -76,7 +78,7 @@ impl Outline {
         let mut moments = self.moments(tree, id).peekable();
         std::iter::from_fn(move || {
             let moment_first = match (children.peek(), moments.peek()) {
-                (Some(child), Some(moment)) => moment.order < tree.node(**child).order,
+                (Some(child), Some(moment)) => moment.after <= child.0,
                 (None, Some(_)) => true,
                 (_, None) => false,
             };

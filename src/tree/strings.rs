@@ -59,9 +59,9 @@ pub enum Known {
 pub struct Texts {
     hasher: RandomState,
     words: Lists,
+    /// Of each command how it is known, the word that names its program, its
+    /// path and its arguments.
     commands: Lists,
-    /// For each command the word that names its program.
-    programs: Vec<WordId>,
 }
 
 /// How many bytes of text are kept before commands are cut.
@@ -83,11 +83,12 @@ impl Default for Texts {
             hasher: RandomState::new(),
             words: Lists::default(),
             commands: Lists::default(),
-            programs: Vec::new(),
         };
-        let nothing = texts.word(b"");
-        texts.commands.add(&texts.hasher, &[NOT, 0]);
-        texts.programs.push(nothing);
+        let WordId(nothing) = texts.word(b"");
+        let mut code = vec![NOT];
+        push_number(&mut code, nothing);
+        push_number(&mut code, 0);
+        texts.commands.add(&texts.hasher, &code);
         texts
     }
 }
@@ -109,6 +110,8 @@ impl Texts {
         let mut left = if full { NEW_BYTES } else { usize::MAX };
         let most = if full { ARGUMENTS } else { usize::MAX };
         let mut code = vec![EXEC];
+        let WordId(program) = self.word(program(call));
+        push_number(&mut code, program);
         self.encode(&mut code, &call.path, &mut left);
         match &call.argv {
             Strings::Address(_) => {}
@@ -121,8 +124,7 @@ impl Texts {
                 }
             }
         }
-        let program = program(call).to_vec();
-        self.command(&code, &program)
+        CommandId(self.commands.add(&self.hasher, &code))
     }
 
     /// Keeps the name of a thread in place of a command.
@@ -132,17 +134,9 @@ impl Texts {
         }
         let word = self.word(name);
         let mut code = vec![NAME];
+        push_number(&mut code, word.0);
         push_number(&mut code, word.0 + 1);
-        self.command(&code, name)
-    }
-
-    fn command(&mut self, code: &[u8], program: &[u8]) -> CommandId {
-        let id = self.commands.add(&self.hasher, code);
-        if id as usize == self.programs.len() {
-            let program = self.word(program);
-            self.programs.push(program);
-        }
-        CommandId(id)
+        CommandId(self.commands.add(&self.hasher, &code))
     }
 
     /// Appends a word: its number and one, 0 if it could not be read; with the
@@ -170,6 +164,7 @@ impl Texts {
     pub fn get(&self, id: CommandId) -> Command<'_> {
         let code = self.commands.get(id.0);
         let (first, mut rest) = code.split_first().unwrap_or((&NOT, &[]));
+        take_number(&mut rest);
         let path = self.decode(&mut rest);
         let mut argv = Vec::new();
         while !rest.is_empty() {
@@ -199,7 +194,8 @@ impl Texts {
     /// The word that names the program of a command: the last part of its
     /// path.
     pub fn program(&self, id: CommandId) -> WordId {
-        self.programs[id.0 as usize]
+        let code = self.commands.get(id.0);
+        WordId(take_number(&mut code.get(1..).unwrap_or_default()))
     }
 }
 

@@ -228,6 +228,22 @@ impl Lives {
         self.total
     }
 
+    /// The shortest, to within 2 %; nothing if there are none.
+    pub fn least(&self) -> Duration {
+        let first = self.buckets.keys().next();
+        first.map_or(Duration::ZERO, |bucket| {
+            Duration::from_nanos(middle(*bucket))
+        })
+    }
+
+    /// The longest, to within 2 %; nothing if there are none.
+    pub fn most(&self) -> Duration {
+        let last = self.buckets.keys().next_back();
+        last.map_or(Duration::ZERO, |bucket| {
+            Duration::from_nanos(middle(*bucket))
+        })
+    }
+
     /// How long half of them at the most; `None` if there are none.
     pub fn median(&self) -> Option<Duration> {
         let mut left = self.count.div_ceil(2);

@@ -333,7 +333,7 @@ fn lives(lives: &Lifetimes) -> Lives {
     Lives {
         lived_known: lives.known,
         lived_total_ns: nanos(lives.total),
-        lived_median_ns: lives.median.map(nanos),
+        lived_median_ns: lives.median().map(nanos),
     }
 }
 

@@ -46,12 +46,6 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// The one in the middle; of an even number the earlier one. Sorts.
-pub fn median<T: Ord + Copy>(values: &mut [T]) -> Option<T> {
-    values.sort_unstable();
-    values.get(values.len().wrapping_sub(1) / 2).copied()
-}
-
 /// Stands for what is left out.
 pub fn ellipsis(glyphs: Glyphs) -> &'static str {
     match glyphs {
@@ -106,12 +100,5 @@ mod tests {
         }
         let span = Span(Duration::from_micros(7), Glyphs::Ascii);
         assert_eq!(span.to_string(), "7 us");
-    }
-
-    #[test]
-    fn the_middle_one() {
-        assert_eq!(median::<u8>(&mut []), None);
-        assert_eq!(median(&mut [3, 1, 2]), Some(2));
-        assert_eq!(median(&mut [4, 1, 3, 2]), Some(2));
     }
 }

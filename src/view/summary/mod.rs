@@ -267,7 +267,7 @@ impl Writer<'_> {
 
     /// Sum and median; empty where none is known.
     fn lives(&self, lives: &Lifetimes) -> [String; 2] {
-        match lives.median {
+        match lives.median() {
             Some(median) => [self.span(lives.total), self.span(median)],
             None => [String::new(), String::new()],
         }

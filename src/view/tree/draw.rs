@@ -1,7 +1,6 @@
 //! Draws a finished tree, line by line. Without recursion: a tree may be as deep
 //! as there are pids.
 
-use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -11,14 +10,15 @@ use super::shape::Shapes;
 use super::words::{self, EndWords};
 use crate::clone::CloneFlags;
 use crate::config::{Fold, Glyphs, WholeLook};
-use crate::event::{Stops, Usage};
+use crate::event::Stops;
+use crate::summary::{Lifetimes, Range};
 use crate::tree::Tree;
 use crate::tree::node::{Deed, Moment, NodeId, Origin};
 use crate::tree::outline::Outline;
 use crate::tree::strings::{CommandId, Known};
 use crate::view::UNSEEN_BY_EVENTS;
 use crate::view::style::{Palette, Part};
-use crate::view::units::{Span, ellipsis, median, plural};
+use crate::view::units::{Span, ellipsis, plural};
 
 /// How much text is handed on at once, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -68,7 +68,7 @@ pub(super) fn draw(
             .paint(&mut out, part, |out| out.push_str(UNSEEN_BY_EVENTS));
         out.push('\n');
     }
-    let mut frames = vec![planner.roots().into_iter()];
+    let mut frames = vec![planner.roots()];
     // For each level whether more comes after what is drawn.
     let mut more: Vec<bool> = Vec::new();
     while let Some(frame) = frames.last_mut() {
@@ -78,7 +78,7 @@ pub(super) fn draw(
         };
         let depth = frames.len() - 1;
         more.truncate(depth);
-        more.push(frames[depth].len() > 0);
+        more.push(frames[depth].peek().is_some());
         let row = Row {
             guide: drawer.guide(&more),
             ..drawer.row(&entry)
@@ -89,7 +89,7 @@ pub(super) fn draw(
             out.clear();
         }
         if let Entry::Group(members) = entry {
-            frames.push(planner.below(&members).into_iter());
+            frames.push(planner.below(&members));
         }
     }
     write(&out)
@@ -218,18 +218,21 @@ impl Drawer<'_> {
     /// How long it lived, what it used, how many threads it had.
     fn numbers(&self, ids: &[NodeId], facts: &mut Vec<String>) {
         let nodes = || ids.iter().map(|id| self.tree.node(*id));
-        let mut lives: Vec<Duration> = nodes().filter_map(|node| node.lived()).collect();
-        if let Some(middle) = median(&mut lives) {
-            // Sorted now.
-            let [least, most] = [lives[0], lives[lives.len() - 1]].map(|life| self.span(life));
+        let lives = Lifetimes::of(nodes().filter_map(|node| node.lived()));
+        if let Some(Range {
+            least,
+            median,
+            most,
+        }) = lives.range
+        {
+            let [least, median, most] = [least, median, most].map(|life| self.span(life));
             facts.push(match least == most {
                 true => least,
-                false => format!("{least} to {most}, median {}", self.span(middle)),
+                false => format!("{least} to {most}, median {median}"),
             });
         }
         let in_all = if ids.len() > 1 { " in all" } else { "" };
-        let cpu = |usage: Usage| usage.user + usage.system;
-        let cpus = nodes().filter_map(|node| node.usage()).map(cpu);
+        let cpus = nodes().filter_map(|node| node.cpu());
         if let Some(cpu) = cpus.reduce(|sum, cpu| sum.saturating_add(cpu)) {
             let child = |child: &NodeId| !self.tree.node(*child).is_thread();
             let children = ids
@@ -306,12 +309,16 @@ impl Drawer<'_> {
     /// What commands of one program have in common.
     fn common(&self, first: CommandId, all: impl Iterator<Item = CommandId>) -> String {
         let texts = self.tree.texts();
-        let others: HashSet<CommandId> = all.filter(|command| *command != first).collect();
-        if others.is_empty() {
+        let mut others = all.filter(|command| *command != first).peekable();
+        if others.peek().is_none() {
             return self.command(first);
         }
         let mut common = words::words(&texts.get(first), self.glyphs);
+        let mut before = first;
         for other in others {
+            if std::mem::replace(&mut before, other) == other {
+                continue;
+            }
             let words = words::words(&texts.get(other), self.glyphs);
             let same = common.iter().zip(&words).take_while(|(a, b)| a == b);
             let same = same.count();

@@ -2,6 +2,7 @@
 //! and deeds in order, those of one shape together.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
 
 use super::shape::Shapes;
 use crate::config::Fold;
@@ -67,7 +68,11 @@ pub(super) fn first_exec(tree: &Tree, outline: &Outline, id: NodeId) -> Option<C
 /// How many there are of each shape, between two execs.
 type Counts = HashMap<(usize, u64), usize>;
 
+/// What is drawn side by side, one after the other: there may be millions.
+pub(super) type Entries<'a> = Peekable<Box<dyn Iterator<Item = Entry<'a>> + 'a>>;
+
 /// Says what is drawn side by side.
+#[derive(Clone, Copy)]
 pub(super) struct Planner<'a> {
     pub(super) tree: &'a Tree,
     pub(super) outline: &'a Outline,
@@ -77,21 +82,34 @@ pub(super) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Those that nobody created.
-    pub(super) fn roots(&self) -> Vec<Entry<'a>> {
+    pub(super) fn roots(self) -> Entries<'a> {
+        let roots = self.outline.roots();
+        if self.shapes.is_none() {
+            let each = roots.iter().map(|id| alone(Item::Child(*id)));
+            return entries(each);
+        }
         let mut slots = Slots::default();
         let mut counts = HashMap::new();
-        for id in self.outline.roots() {
+        for id in roots {
             *counts.entry((0, self.shape(*id))).or_default() += 1;
         }
-        for id in self.outline.roots() {
+        for id in roots {
             self.place(&mut slots, *id, self.folds(*id, 0, &counts));
         }
-        slots.entries
+        entries(slots.entries.into_iter())
     }
 
-    /// What stands below these, all of one shape. Of several all is folded that
-    /// looks the same, of one what there is much of.
-    pub(super) fn below(&self, members: &Members) -> Vec<Entry<'a>> {
+    /// What stands below these, all of one shape.
+    pub(super) fn below(self, members: &Members) -> Entries<'a> {
+        match (members, self.shapes) {
+            (Members::One(id), None) => entries(self.items(*id).map(|(_, item)| alone(item))),
+            _ => entries(self.folded(members).into_iter()),
+        }
+    }
+
+    /// The same, folded: of several all that looks the same, of one what there
+    /// is much of.
+    fn folded(self, members: &Members) -> Vec<Entry<'a>> {
         let mut segments: Vec<Slots<'a>> = Vec::new();
         for id in members.all() {
             let counts = match members {
@@ -108,7 +126,8 @@ impl<'a> Planner<'a> {
                     (Item::Child(child), Members::One(_)) => {
                         self.place(slots, child, self.folds(child, segment, &counts));
                     }
-                    (Item::Moment(moment), _) => self.deed(slots, moment, members),
+                    (item @ Item::Moment(_), Members::One(_)) => slots.entries.push(alone(item)),
+                    (Item::Moment(moment), Members::Many(_)) => self.deed(slots, moment),
                 }
             }
         }
@@ -120,7 +139,7 @@ impl<'a> Planner<'a> {
 
     /// What a process did after it became what it was at first, each with the
     /// number of execs before it.
-    fn items(&self, id: NodeId) -> impl Iterator<Item = (usize, Item<'a>)> {
+    fn items(self, id: NodeId) -> impl Iterator<Item = (usize, Item<'a>)> + 'a {
         let first = first_exec(self.tree, self.outline, id).is_some();
         let mut segment = 0;
         let items = self.outline.items(self.tree, id);
@@ -135,35 +154,34 @@ impl<'a> Planner<'a> {
     }
 
     /// How many children of each shape a process has between two execs.
-    fn counts(&self, id: NodeId) -> Counts {
+    fn counts(self, id: NodeId) -> Counts {
         let mut counts = HashMap::new();
-        if self.shapes.is_some() {
-            for (segment, item) in self.items(id) {
-                if let Item::Child(child) = item {
-                    *counts.entry((segment, self.shape(child))).or_default() += 1;
-                }
+        for (segment, item) in self.items(id) {
+            if let Item::Child(child) = item {
+                *counts.entry((segment, self.shape(child))).or_default() += 1;
             }
         }
         counts
     }
 
-    fn shape(&self, id: NodeId) -> u64 {
+    fn shape(self, id: NodeId) -> u64 {
         self.shapes.map_or(0, |shapes| shapes.of(id))
     }
 
     /// Whether a child is folded into those of its shape. Threads are there
     /// only if asked for: then each.
-    fn folds(&self, child: NodeId, segment: usize, counts: &Counts) -> Fold {
+    fn folds(self, child: NodeId, segment: usize, counts: &Counts) -> Fold {
         let many = counts
             .get(&(segment, self.shape(child)))
             .is_some_and(|count| *count >= FOLD_FROM);
-        match self.shapes.is_some() && many && !self.tree.node(child).is_thread() {
+        match many && !self.tree.node(child).is_thread() {
             true => Fold::Yes,
             false => Fold::No,
         }
     }
 
-    fn place(&self, slots: &mut Slots<'a>, child: NodeId, fold: Fold) {
+    /// Puts a child to those of its shape, if it is folded.
+    fn place(self, slots: &mut Slots<'a>, child: NodeId, fold: Fold) {
         match fold {
             Fold::No => slots.entries.push(Entry::Group(Members::One(child))),
             Fold::Yes => slots.put(
@@ -178,7 +196,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn deed(&self, slots: &mut Slots<'a>, moment: &'a Moment, members: &Members) {
+    /// Puts a deed to the same ones of others.
+    fn deed(self, slots: &mut Slots<'a>, moment: &'a Moment) {
         let count = u64::from(moment.count);
         match moment.what {
             Deed::Exec(_) => slots.put(
@@ -190,12 +209,6 @@ impl<'a> Planner<'a> {
                 },
                 || Entry::Exec(vec![moment]),
             ),
-            Deed::ExecFailed(command, errno) if matches!(members, Members::One(_)) => {
-                slots.entries.push(Entry::ExecFailed(command, errno, count));
-            }
-            Deed::CreateFailed(how, failure) if matches!(members, Members::One(_)) => {
-                slots.entries.push(Entry::CreateFailed(how, failure, count));
-            }
             Deed::ExecFailed(command, errno) => slots.put(
                 Key::ExecFailed(self.tree.texts().program(command), errno),
                 |entry| {
@@ -215,6 +228,27 @@ impl<'a> Planner<'a> {
                 || Entry::CreateFailed(how, failure, count),
             ),
         }
+    }
+}
+
+fn entries<'a>(all: impl Iterator<Item = Entry<'a>> + 'a) -> Entries<'a> {
+    let all: Box<dyn Iterator<Item = Entry<'a>> + 'a> = Box::new(all);
+    all.peekable()
+}
+
+/// Something that is not folded.
+fn alone(item: Item<'_>) -> Entry<'_> {
+    match item {
+        Item::Child(child) => Entry::Group(Members::One(child)),
+        Item::Moment(moment) => match moment.what {
+            Deed::Exec(_) => Entry::Exec(vec![moment]),
+            Deed::ExecFailed(command, errno) => {
+                Entry::ExecFailed(command, errno, u64::from(moment.count))
+            }
+            Deed::CreateFailed(how, failure) => {
+                Entry::CreateFailed(how, failure, u64::from(moment.count))
+            }
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::super::style::{Palette, Part};
 use crate::config::Glyphs;
-use crate::view::units::{columns, cut};
+use crate::view::units::{columns, cut, ellipsis};
 
 /// A line of the tree, in its parts.
 #[derive(Debug, Default)]
@@ -86,6 +86,11 @@ impl Row {
     }
 
     fn fit(&mut self, width: usize, glyphs: Glyphs) {
+        let over = |row: &Row| row.others() + columns(&row.command) > width;
+        // The directories of the program say the least.
+        if let Some(short) = without_directories(&self.command, glyphs).filter(|_| over(self)) {
+            self.command = short;
+        }
         let wanted = columns(&self.command);
         let least = wanted.min(COMMAND_MIN.max(width / 3));
         while self.others() + least > width && self.facts.pop().is_some() {}
@@ -98,6 +103,14 @@ impl Row {
             *text = cut(std::mem::take(text), left.max(1), glyphs);
         }
     }
+}
+
+/// A command without the directories of its program: `…/cc1 -quiet`.
+fn without_directories(command: &str, glyphs: Glyphs) -> Option<String> {
+    let path = command.split(' ').next()?;
+    let (directories, _) = path.rsplit_once('/').filter(|_| path.starts_with('/'))?;
+    (columns(directories) > columns(ellipsis(glyphs)))
+        .then(|| format!("{}{}", ellipsis(glyphs), &command[directories.len()..]))
 }
 
 fn paint(out: &mut String, palette: Palette, part: Option<Part>, text: &str) {
@@ -150,6 +163,21 @@ mod tests {
             written(row(), Some(40)),
             "├─ 4281 gcc -O2 -c som…  # exited with 1\n"
         );
+    }
+
+    #[test]
+    fn a_program_shows_rather_than_where_it_is() {
+        let row = || Row {
+            command: "/usr/lib/gcc/x86_64-linux-gnu/12/cc1 -quiet /a/b".to_owned(),
+            ..row()
+        };
+        assert_eq!(
+            written(row(), Some(80)),
+            "├─ 4281 …/cc1 -quiet /a/b  # exited with 1, vfork, 1.20 s, cpu 1.10 s\n"
+        );
+        assert!(written(row(), None).contains("4281 /usr/lib/gcc/x86_64-linux-gnu/12/cc1 -quiet"));
+        assert_eq!(without_directories("/cc1 -x", Glyphs::Unicode), None);
+        assert_eq!(without_directories("a/cc1", Glyphs::Unicode), None);
     }
 
     #[test]
