@@ -126,9 +126,9 @@ impl Fate {
         matches!(self, Fate::Exited(_) | Fate::Killed { .. })
     }
 
-    /// Whether it may live on after the trace.
+    /// Whether it lived when it was last heard of.
     pub fn alive(self) -> bool {
-        !self.ended() && !matches!(self, Fate::Unseen | Fate::BecameLeader)
+        matches!(self, Fate::Alive | Fate::Detached | Fate::Silenced)
     }
 }
 
