@@ -4,7 +4,8 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► views: text
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► views: text
+//!                                                   └─► Tree ─► views: tree, summary
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -19,6 +20,8 @@
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
+//! | [`tree`] | a fold over events: each process once, small; pure |
+//! | [`summary`] | a finished tree, counted; pure |
 //! | [`view`] | one file per format, and what formats share |
 //! | [`config`], [`cli`] | what a run needs; how it is typed |
 //!
@@ -32,7 +35,11 @@
 //!   [`ptrace::filter`]).
 //! - Who made a child whose creator was killed is worked out in
 //!   `ptrace::machine::orphans`, from who can still report it; never guessed.
-//! - The log, the tree and views other than text don't exist yet.
+//! - The tree keeps no words of its own: a view decides how a process looks,
+//!   and what looks the same.
+//! - The status line is no view: it must be gone before a view writes, and it
+//!   fails alone.
+//! - The log doesn't exist yet.
 
 pub mod abi;
 pub mod cli;

@@ -24,7 +24,7 @@ use crate::view::units::{Span, ellipsis, plural};
 const CHUNK: usize = 32 * 1024;
 /// The most levels of lines that are drawn to the left, where there is no
 /// terminal's width to keep to.
-const LEVELS_MAX: usize = 100;
+const LEVELS_MAX: usize = 40;
 
 /// How trees look on one output.
 #[derive(Debug, Clone, Copy)]

@@ -341,7 +341,7 @@ fn depth_is_no_danger() {
     let shown = drawn(&story.events, STYLE);
     assert_eq!(shown.lines().count(), 5_000);
     let last = shown.lines().last().unwrap();
-    assert!(last.starts_with("+4898 "), "{last}");
+    assert!(last.starts_with("+4958 "), "{last}");
     let style = Style {
         width: Some(80),
         ..STYLE
