@@ -46,6 +46,24 @@ pub enum Call {
 }
 
 impl Call {
+    /// All of them.
+    pub const ALL: [Call; 9] = [
+        Call::Fork,
+        Call::Vfork,
+        Call::Clone,
+        Call::Clone3,
+        Call::Execve,
+        Call::Execveat,
+        Call::Unshare,
+        Call::Setns,
+        Call::Ptrace,
+    ];
+
+    /// The call of this name.
+    pub fn from_name(name: &str) -> Option<Call> {
+        Call::ALL.into_iter().find(|call| call.name() == name)
+    }
+
     /// The name in the manual and in strace.
     pub fn name(self) -> &'static str {
         match self {
@@ -98,6 +116,87 @@ const NUMBERS: &[(Abi, u64, Call)] = &[
     (Abi::X32, X32_SYSCALL_BIT | 545, Call::Execveat),
 ];
 
+/// An ABI that forktrace can't trace; its numbers are there to be looked up.
+#[derive(Debug)]
+pub struct Foreign {
+    /// The architecture's name.
+    pub name: &'static str,
+    /// Number and call.
+    pub numbers: &'static [(u64, Call)],
+}
+
+/// The table of architectures that came after 2011, include/uapi/asm-generic/unistd.h
+/// (now scripts/syscall.tbl): without fork and vfork, which clone can do.
+const GENERIC: &[(u64, Call)] = &[
+    (97, Call::Unshare),
+    (117, Call::Ptrace),
+    (220, Call::Clone),
+    (221, Call::Execve),
+    (268, Call::Setns),
+    (281, Call::Execveat),
+    (435, Call::Clone3),
+];
+
+/// The others that people meet. All three take clone's arguments in i386's
+/// order (CONFIG_CLONE_BACKWARDS).
+pub const FOREIGN: &[Foreign] = &[
+    Foreign {
+        name: "aarch64",
+        numbers: GENERIC,
+    },
+    // arch/arm/tools/syscall.tbl, the EABI.
+    Foreign {
+        name: "arm",
+        numbers: &[
+            (2, Call::Fork),
+            (11, Call::Execve),
+            (26, Call::Ptrace),
+            (120, Call::Clone),
+            (190, Call::Vfork),
+            (337, Call::Unshare),
+            (375, Call::Setns),
+            (387, Call::Execveat),
+            (435, Call::Clone3),
+        ],
+    },
+    Foreign {
+        name: "riscv64",
+        numbers: GENERIC,
+    },
+];
+
+/// Each ABI by name, with the number that `call` has there.
+pub fn numbers_of(call: Call) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+    let number = move |mut numbers: Box<dyn Iterator<Item = (u64, Call)>>| {
+        numbers
+            .find(|(_, known)| *known == call)
+            .map(|(number, _)| number)
+    };
+    let own = Abi::ALL
+        .into_iter()
+        .map(move |abi| (abi.name(), number(Box::new(abi.numbers()))));
+    let foreign = FOREIGN.iter().map(move |foreign| {
+        let numbers = foreign.numbers.iter().copied();
+        (foreign.name, number(Box::new(numbers)))
+    });
+    own.chain(foreign)
+}
+
+/// What a number means, by ABI; those that have no such call of interest are
+/// left out. x32's numbers count with and without the x32 bit.
+pub fn calls_of(nr: u64) -> impl Iterator<Item = (&'static str, Call)> {
+    let own = Abi::ALL.into_iter().filter_map(move |abi| {
+        let x32 = || (abi == Abi::X32).then(|| abi.call(nr | X32_SYSCALL_BIT));
+        let call = abi.call(nr).or_else(|| x32().flatten())?;
+        Some((abi.name(), call))
+    });
+    let foreign = FOREIGN.iter().filter_map(move |foreign| {
+        let found = foreign.numbers.iter().find(|(number, _)| *number == nr)?;
+        Some((foreign.name, found.1))
+    });
+    own.chain(foreign)
+}
+
 /// Which argument of `clone` is which. The order differs between
 /// architectures (clone(2), "C library/kernel differences").
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +214,9 @@ pub struct CloneOrder {
 }
 
 impl Abi {
+    /// All of them.
+    pub const ALL: [Abi; 3] = [Abi::X86_64, Abi::I386, Abi::X32];
+
     /// That of the machine that forktrace runs on.
     pub const NATIVE: Abi = Abi::X86_64;
 
@@ -236,6 +338,30 @@ mod tests {
         }
         assert_eq!(Abi::X86_64.call(2), None, "open is no fork");
         assert_eq!(Abi::I386.call(2), Some(Call::Fork));
+        for call in Call::ALL {
+            assert_eq!(Call::from_name(call.name()), Some(call));
+        }
+    }
+
+    #[test]
+    fn numbers_can_be_looked_up_both_ways() {
+        for call in Call::ALL {
+            let mut count = 0;
+            for (abi, number) in numbers_of(call) {
+                count += 1;
+                let missing = matches!(call, Call::Fork | Call::Vfork)
+                    && matches!(abi, "aarch64" | "riscv64");
+                assert_eq!(number.is_none(), missing, "{call:?} on {abi}");
+                if let Some(number) = number {
+                    assert!(calls_of(number).any(|found| found == (abi, call)));
+                }
+            }
+            assert_eq!(count, 6);
+        }
+        let forks: Vec<_> = calls_of(57).collect();
+        assert_eq!(forks, [("x86_64", Call::Fork), ("x32", Call::Fork)]);
+        assert_eq!(calls_of(435).count(), 6);
+        assert_eq!(calls_of(3).count(), 0);
     }
 
     #[test]

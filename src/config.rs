@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::event::{Follow, Stops, Wanted};
+use crate::filter::Criteria;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
@@ -28,6 +29,8 @@ pub struct Config {
     pub views: Vec<View>,
     /// How it looks.
     pub look: Look,
+    /// Which events are shown.
+    pub filter: Criteria,
 }
 
 /// A view of the trace.
@@ -52,12 +55,35 @@ pub enum ViewKind {
     SummaryJson,
 }
 
+impl Config {
+    /// Whether somebody asks for the names of threads.
+    pub fn names(&self) -> Wanted {
+        let views = self.views.iter().map(|view| view.kind.names(self.look));
+        Wanted::by_any(views.chain([self.filter.names()]))
+    }
+
+    /// Whether somebody asks for what processes used.
+    pub fn usage(&self) -> Wanted {
+        Wanted::by_any(self.views.iter().map(|view| view.kind.usage()))
+    }
+}
+
 impl ViewKind {
-    /// Whether it shows the names of threads.
-    pub fn names(self) -> Wanted {
+    /// Whether it shows the names of threads, looking so.
+    pub fn names(self, look: Look) -> Wanted {
+        match (self, look.names) {
+            (ViewKind::Text, Shown::Yes) => Wanted::Yes,
+            (ViewKind::Text, Shown::No) => Wanted::No,
+            (ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson, _) => Wanted::No,
+        }
+    }
+
+    /// Whether it shows events one by one, those that the filter keeps. Others
+    /// must see every event to be true.
+    pub fn is_streamed(self) -> bool {
         match self {
-            ViewKind::Text => Wanted::No,
-            ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => Wanted::Yes,
+            ViewKind::Text => true,
+            ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => false,
         }
     }
 
@@ -66,14 +92,6 @@ impl ViewKind {
         match self {
             ViewKind::Text => Wanted::No,
             ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => Wanted::Yes,
-        }
-    }
-
-    /// Whether it is silent until the end.
-    pub fn waits(self) -> bool {
-        match self {
-            ViewKind::Text => false,
-            ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => true,
         }
     }
 }
@@ -85,6 +103,10 @@ pub struct Look {
     pub detail: Detail,
     /// When they are coloured.
     pub color: When,
+    /// Which times lines have.
+    pub times: Times,
+    /// Whether tids have the names of their threads.
+    pub names: Shown,
     /// What the tree and the summary show.
     pub whole: WholeLook,
 }
@@ -121,6 +143,41 @@ pub enum Fold {
     Yes,
     /// Each has a line.
     No,
+}
+
+/// Whether something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shown {
+    /// It is.
+    Yes,
+    /// It is not.
+    #[default]
+    No,
+}
+
+/// Which times lines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// When it happened.
+    pub wall: WallTime,
+    /// How long after the line before.
+    pub relative: Shown,
+    /// How long the call took.
+    pub in_call: Shown,
+}
+
+/// How the time of the wall is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WallTime {
+    /// Not at all.
+    #[default]
+    None,
+    /// Local time of day: 12:34:56.
+    Time,
+    /// The same with microseconds.
+    TimeMicros,
+    /// Seconds since 1970, with microseconds.
+    Unix,
 }
 
 /// What is traced.

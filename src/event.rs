@@ -85,6 +85,16 @@ pub enum Wanted {
     No,
 }
 
+impl Wanted {
+    /// Whether one of several wants it.
+    pub fn by_any(who: impl IntoIterator<Item = Wanted>) -> Wanted {
+        match who.into_iter().any(|one| one == Wanted::Yes) {
+            true => Wanted::Yes,
+            false => Wanted::No,
+        }
+    }
+}
+
 /// Which descendants are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Follow {
@@ -212,6 +222,9 @@ pub enum Followed {
     NotAsked,
     /// No: CLONE_UNTRACED hides it from tracers.
     Untraced,
+    /// No, likewise; and it has forktrace's seccomp filter, which needs a
+    /// tracer: its own forks and execs fail.
+    Stranded,
 }
 
 impl Create {

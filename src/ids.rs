@@ -128,6 +128,28 @@ impl Signal {
     /// What a parent expects at a child's exit.
     pub const CHLD: Signal = Signal(17);
 
+    /// The signal of this name, as [`Signal`] is displayed or by one of the
+    /// other names of signal(7): `SIGCHLD`, `SIGRT_2`, `SIGPOLL`.
+    pub fn from_name(name: &str) -> Option<Signal> {
+        let index = |name| SIGNAL_NAMES.iter().position(|known| *known == name);
+        if let Some(index) = index(name) {
+            return Some(Signal(index as i32 + 1));
+        }
+        if let Some(number) = name.strip_prefix("SIGRT_") {
+            let number: i32 = number.parse().ok()?;
+            let signal = Signal(KERNEL_SIGRTMIN.checked_add(number)?);
+            return (number >= 0 && signal.exists()).then_some(signal);
+        }
+        let other = match name {
+            "SIGCLD" => "SIGCHLD",
+            "SIGPOLL" => "SIGIO",
+            "SIGIOT" => "SIGABRT",
+            "SIGUNUSED" => "SIGSYS",
+            _ => return None,
+        };
+        index(other).map(|index| Signal(index as i32 + 1))
+    }
+
     /// Whether the kernel has such a signal: exit signals are not checked, and
     /// one that doesn't exist is not sent (`valid_signal`, kernel/signal.c).
     pub fn exists(self) -> bool {
@@ -151,6 +173,12 @@ impl Errno {
     pub const EPERM: Errno = Errno(1);
     /// ENOENT: no such file.
     pub const ENOENT: Errno = Errno(2);
+    /// ESRCH: no such process; of a tracee, also that it isn't stopped.
+    pub const ESRCH: Errno = Errno(3);
+    /// EINTR: a signal came first.
+    pub const EINTR: Errno = Errno(4);
+    /// EIO: of ptrace, a request that can't be carried out, or isn't known.
+    pub const EIO: Errno = Errno(5);
     /// E2BIG: argument list, or structure, too big.
     pub const E2BIG: Errno = Errno(7);
     /// ENOEXEC: not an executable format.
@@ -187,6 +215,18 @@ impl Errno {
             516 => Some(("ERESTART_RESTARTBLOCK", "Interrupted by signal")),
             _ => None,
         }
+    }
+
+    /// The error of this name: `EAGAIN`, also the restart codes.
+    pub fn from_name(name: &str) -> Option<Errno> {
+        // 133 is the last (EHWPOISON).
+        (1..=133)
+            .chain([512, 513, 514, 516])
+            .map(Errno)
+            .find(|errno| match errno.restart() {
+                Some((code, _)) => code == name,
+                None => errno.name().is_some_and(|known| known == name),
+            })
     }
 
     /// The symbolic name (errno(3)), or `None` for a number without one.
@@ -236,6 +276,20 @@ mod tests {
             (255, "255"),
         ] {
             assert_eq!(Signal(number).to_string(), name);
+            let found = Signal::from_name(name);
+            assert_eq!(found, Some(Signal(number)).filter(|s| s.exists()));
+        }
+        assert_eq!(Signal::from_name("SIGPOLL"), Some(Signal(29)));
+        for name in [
+            "",
+            "SIG",
+            "SIGRT_",
+            "SIGRT_33",
+            "SIGRT_-1",
+            "SIGRT_+1x",
+            "CHLD",
+        ] {
+            assert_eq!(Signal::from_name(name), None, "{name}");
         }
     }
 
@@ -263,5 +317,11 @@ mod tests {
         );
         assert_eq!(Errno(9999).name(), None);
         assert!(Errno(513).restart().is_some());
+        for errno in [Errno::EAGAIN, Errno::EUSERS, Errno(133), Errno(513)] {
+            let name = errno.restart().map(|(name, _)| name.to_owned());
+            let name = name.or(errno.name()).unwrap();
+            assert_eq!(Errno::from_name(&name), Some(errno));
+        }
+        assert_eq!(Errno::from_name("ENOTHING"), None);
     }
 }

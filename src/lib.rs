@@ -4,7 +4,7 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► views: text
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► filter ─► views: text
 //!                                                   └─► Tree ─► views: tree, summary
 //! ```
 //!
@@ -14,16 +14,19 @@
 //! | --- | --- |
 //! | [`ids`] | `Pid`, `Tid`, `Signal`, `Errno`: no bare integer crosses a border |
 //! | [`abi`] | data: (architecture, number) to call; the argument order of clone |
+//! | [`digits`] | numbers as text, fast |
 //! | [`memory`] | what a decoder may ask of a tracee's memory |
 //! | [`clone`] | flags, requests, kinds; decoding and words for creating calls; pure |
 //! | [`exec`] | the same for exec; pure |
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
+//! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
 //! | [`tree`] | a fold over events: each process once, small; pure |
 //! | [`summary`] | a finished tree, counted; pure |
 //! | [`view`] | one file per format, and what formats share |
-//! | [`config`], [`cli`] | what a run needs; how it is typed |
+//! | [`explain`] | flags, numbers, pasted calls and logs explained, offline; pure but for `stream` |
+//! | [`config`], [`cli`] | what a run needs; how it is typed; a file in `cli` for each subcommand |
 //!
 //! Where it differs from the first plan, and why:
 //!
@@ -45,8 +48,11 @@ pub mod abi;
 pub mod cli;
 pub mod clone;
 pub mod config;
+pub mod digits;
 pub mod event;
 pub mod exec;
+pub mod explain;
+pub mod filter;
 pub mod ids;
 pub mod memory;
 pub mod ptrace;
@@ -57,10 +63,12 @@ pub mod view;
 
 use config::{Config, Destination, What};
 use event::{End, EventKind, Stops, Wanted};
+use filter::Filter;
 use ids::Signal;
 use ptrace::spawn::LaunchError;
-use ptrace::{How, Tracer};
+use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
+use view::filtered::Filtered;
 use view::sinks::{Sinks, Trace};
 use view::status::Status;
 
@@ -84,29 +92,28 @@ pub struct Finished {
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
     let mut views = Vec::new();
     for view in &config.views {
-        let sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
+        let mut sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
+        if view.kind.is_streamed() && config.filter.any() {
+            sink = Box::new(Filtered::new(Filter::new(config.filter.clone()), sink));
+        }
         views.push((view.to.clone(), sink));
     }
     let status = Status::open(config);
-    let wanted = |one: fn(config::ViewKind) -> Wanted| match config
-        .views
-        .iter()
-        .any(|view| one(view.kind) == Wanted::Yes)
-    {
-        true => Wanted::Yes,
-        false => Wanted::No,
-    };
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
         max_depth: config.max_depth,
         detach_on: config.detach_on,
         string_limit: config.string_limit,
-        names: wanted(config::ViewKind::names),
-        usage: wanted(config::ViewKind::usage),
+        names: config.names(),
+        usage: config.usage(),
         ticks: match status {
             Some(_) => Wanted::Yes,
             None => Wanted::No,
+        },
+        order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
+            true => Order::EventFirst,
+            false => Order::TraceeFirst,
         },
     };
     let mut tracer = match &config.what {
@@ -131,7 +138,11 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
             shown = false;
             tracer.drain();
         }
-        match tracer.next() {
+        let next = tracer.next();
+        for notice in tracer.take_notices() {
+            say(&notice);
+        }
+        match next {
             Ok(Next::Event(event)) => {
                 if let EventKind::MustStay(signal) = event.kind {
                     say(&format!(

@@ -1,16 +1,16 @@
 //! The program: parse, run, print an error once, end as the traced program
 //! ended.
 
-use std::io::Write;
+use std::env;
+use std::io::{ErrorKind, Write};
 use std::panic;
 use std::process::ExitCode;
 
-use clap::Parser;
-use forktrace::cli::Cli;
+use forktrace::cli::{self, Command, UsageError};
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
-use forktrace::view::sinks::Trace;
-use forktrace::{Finished, ptrace, run};
+use forktrace::view::sinks::{self, Trace};
+use forktrace::{Finished, explain, ptrace, run};
 
 /// forktrace itself failed.
 const FAILED: u8 = 1;
@@ -23,10 +23,30 @@ const NOT_FOUND: u8 = 127;
 const READER_GONE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
-    };
+    match cli::parse(env::args_os()) {
+        Ok(Command::Trace(cli)) => trace(*cli),
+        Ok(Command::Explain(cli)) => match explain::run(&cli.terms, cli.color()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("{error:#}"));
+                ExitCode::from(FAILED)
+            }
+        },
+        Ok(Command::Generate(cli)) => match cli.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            // A reader that went away has seen enough.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                let why = sinks::plain(&error);
+                say(&format!("cannot write to standard output: {why}"));
+                ExitCode::from(FAILED)
+            }
+        },
+        Err(error) => usage(&error),
+    }
+}
+
+fn trace(cli: cli::trace::Cli) -> ExitCode {
     let config = match cli.into_config() {
         Ok(config) => config,
         Err(message) => {
@@ -62,7 +82,7 @@ fn main() -> ExitCode {
 }
 
 /// Help and version go to stdout; a mistake is one line and what to do.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(UsageError { error, command }: &UsageError) -> ExitCode {
     if !error.use_stderr() {
         // A reader that went away has seen enough.
         let _ = error.print();
@@ -85,7 +105,7 @@ fn usage(error: &clap::Error) -> ExitCode {
         let separator = if message.ends_with(':') { " " } else { "; " };
         format!("{separator}{}", details.join(" "))
     };
-    say(&format!("{message}{details}; see forktrace --help"));
+    say(&format!("{message}{details}; see {command} --help"));
     ExitCode::from(FAILED)
 }
 

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::Stdio;
 
-use common::Mode;
 use common::attachment::{Attachment, Left};
 use common::fixture::{Truth, fixture};
 use common::proc::{eventually, state, threads, tracer};
 use common::program::{need, need_root};
 use common::run::{Outcome, Run, Running, forktrace};
 use common::trace::Event;
+use common::{Mode, rounds};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -111,17 +111,26 @@ fn assert_crowd(what: &str, pid: i32, out: &str, left: &Left) {
 
 #[test]
 fn four_thousand_threads_while_others_are_made() {
-    for (forks, mode) in [
+    const WAYS: [(bool, Mode); 3] = [
         (false, Mode::Event),
         (true, Mode::Event),
         (true, Mode::Syscall),
-    ] {
-        let (outcome, left) = crowd(4000, forks, mode);
-        let what = format!("{mode:?} forks {forks}");
-        assert!(told(&outcome.out(), "stays").len() >= 4000);
-        assert_crowd(&what, outcome.pid, &outcome.out(), &left);
-        let note = left.text.starts_with("# --stops=event: ");
-        assert_eq!(note, mode == Mode::Event, "{what}");
+    ];
+    for round in 0..rounds() {
+        // The full crowd once, in all ways; then smaller ones, which differ in when
+        // threads are made, in one way after the other.
+        let (threads, ways) = match round {
+            0 => (4000, &WAYS[..]),
+            _ => (400, &WAYS[round % 3..=round % 3]),
+        };
+        for (forks, mode) in ways {
+            let (outcome, left) = crowd(threads, *forks, *mode);
+            let what = format!("round {round} {mode:?} forks {forks}");
+            assert!(told(&outcome.out(), "stays").len() >= threads);
+            assert_crowd(&what, outcome.pid, &outcome.out(), &left);
+            let note = left.text.starts_with("# --stops=event: ");
+            assert_eq!(note, *mode == Mode::Event, "{what}");
+        }
     }
 }
 

@@ -198,6 +198,66 @@ fn options_of_the_command_are_not_ours() {
     }
 }
 
+/// Subcommands are subcommands as the first word only: programs of their names run.
+#[test]
+fn programs_named_like_subcommands_run() {
+    let scratch = Scratch::new();
+    for name in ["explain", "help"] {
+        let script = scratch.write(name, "#!/bin/sh\necho $0 $1\n");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("chmod");
+        for words in [
+            &["--", name, "fork"][..],
+            &["-f", name, "fork"],
+            &["-o", "/dev/null", name, "fork"],
+            &[&text(&script), "fork"],
+        ] {
+            let mut run = traced(words);
+            let path = format!("{}:/usr/bin:/bin", text(scratch.path()));
+            run.command.env("PATH", path);
+            let outcome = run.run();
+            assert_eq!(
+                outcome.assert_code(0).out(),
+                format!("{} fork\n", text(&script)),
+                "{words:?}"
+            );
+        }
+        assert!(!traced(&[name, "fork"]).run().out().contains("+++"));
+    }
+}
+
+#[test]
+fn subcommands_have_help_and_one_line_errors() {
+    for words in [
+        &["explain", "--help"][..],
+        &["explain", "-h"],
+        &["help", "explain"],
+    ] {
+        let outcome = traced(words).run();
+        let help = outcome.assert_code(0).out();
+        assert!(help.contains("forktrace explain"), "{words:?}: {help}");
+        assert_eq!(outcome.err(), "");
+    }
+    assert!(
+        traced(&["--help"])
+            .run()
+            .out()
+            .contains("\n  explain   Explain")
+    );
+    for (words, advice) in [
+        (
+            &["explain", "--no-such-option"][..],
+            "see forktrace explain --help\n",
+        ),
+        (&["help", "nothing"], "see forktrace --help\n"),
+        (&["explain", "nothing-known"], "the text of a call\n"),
+    ] {
+        let outcome = traced(words).run();
+        assert_error(&outcome, 1);
+        assert!(outcome.err().ends_with(advice), "{}", outcome.err());
+    }
+    traced(&["explain"]).run().assert_code(1);
+}
+
 #[test]
 fn the_trace_goes_to_standard_error() {
     for way in WAYS {
@@ -363,7 +423,7 @@ fn sigterm_reaches_the_program_without_a_timer() {
     }
     let limited = "ulimit -i 0; exec \"$0\" -f -q -o /dev/null -- \"$@\"";
     // Nothing else happens that forktrace would be told of.
-    let program = "kill -TERM $PPID; exec cat";
+    let program = "echo ready; exec cat";
     let tracer = text(&forktrace());
     let words = ["bash", "-c", limited, &tracer, "sh", "-c", program];
     let mut running = Run::new(words)
@@ -371,6 +431,8 @@ fn sigterm_reaches_the_program_without_a_timer() {
         .timeout(Duration::from_secs(10))
         .start();
     let _held_open = running.stdin();
+    running.wait_for_out("ready");
+    running.signal(Signal::SIGTERM);
     assert_eq!(running.finish().status.signal(), Some(15));
 }
 

@@ -7,7 +7,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::Mode;
 use common::case::{Case, Traced, text};
 use common::check::Summary;
 use common::fixture::{Truth, fixture};
@@ -15,6 +14,7 @@ use common::proc::{eventually, status};
 use common::program::{need, need_root};
 use common::run::{OpenScratch, Run, Scratch, forktrace};
 use common::trace::{Event, parse_forktrace};
+use common::{Mode, rounds};
 use nix::sys::signal::Signal;
 
 fn hard(words: &[&str]) -> Option<Case> {
@@ -32,11 +32,15 @@ fn assert_true(what: &str, traced: &Traced, summary: &Summary) {
 
 /// In each mode some times over; each trace must be the truth.
 fn true_in_each_mode(words: &[&str], code: i32, times: usize) {
+    true_in(&Mode::ALL, words, code, times);
+}
+
+fn true_in(modes: &[Mode], words: &[&str], code: i32, times: usize) {
     let Some(case) = hard(words) else { return };
     let case = case.code(code);
-    for mode in Mode::ALL {
+    for mode in modes {
         for _ in 0..times {
-            let (traced, summary) = case.follow(mode);
+            let (traced, summary) = case.follow(*mode);
             assert_true(&format!("{mode:?} {words:?}"), &traced, &summary);
         }
     }
@@ -59,24 +63,31 @@ fn exec_from_a_thread_whose_leader_is_gone() {
 
 #[test]
 fn exec_from_threads_two_hundred_times() {
-    true_in_each_mode(&["exec_loop", "200"], 0, 1);
+    for round in 0..rounds() {
+        let times = if round == 0 { "200" } else { "40" };
+        true_in(&Mode::of_round(round), &["exec_loop", times], 0, 1);
+    }
 }
 
 /// Four threads exec at the same moment; whichever wins, the next calls are seen.
 #[test]
 fn exec_from_all_threads_at_once() {
-    let Some(case) = hard(&["exec_race", "30"]) else {
-        return;
-    };
-    for mode in Mode::ALL {
-        let (traced, summary) = case.follow(mode);
-        let told = traced.truth().pairs();
-        assert_eq!(told.len(), 31);
-        let lost: Vec<_> = told
-            .iter()
-            .filter(|pair| !summary.pairs.contains(pair))
-            .collect();
-        assert!(lost.is_empty(), "{mode:?}: {lost:?}\n{}", traced.text);
+    for round in 0..rounds() {
+        let times = if round == 0 { 30 } else { 10 };
+        let Some(case) = hard(&["exec_race", &times.to_string()]) else {
+            return;
+        };
+        for mode in Mode::of_round(round) {
+            let (traced, summary) = case.follow(mode);
+            let told = traced.truth().pairs();
+            assert_eq!(told.len(), times + 1);
+            let lost: Vec<_> = told
+                .iter()
+                .filter(|pair| !summary.pairs.contains(pair))
+                .collect();
+            assert!(lost.is_empty(), "{mode:?}: {lost:?}\n{}", traced.text);
+            assert_eq!(traced.outcome.left, [] as [i32; 0], "{mode:?}");
+        }
     }
 }
 
@@ -186,6 +197,58 @@ fn clone_untraced() {
             assert!(traced.text.contains("CLONE_UNTRACED"), "{}", traced.text);
             assert_eq!(summary.ended, 4, "{}", traced.text);
         }
+    }
+}
+
+/// Out of clone3 as well, by a copy of its structure; and nothing of that is to be seen.
+#[test]
+fn clone3_untraced() {
+    let Some(case) = hard(&["clone3_untraced"]) else {
+        return;
+    };
+    case.native().assert_code(0);
+    for mode in Mode::ALL {
+        let (traced, summary) = case.follow(mode);
+        let truth = traced.truth();
+        assert_eq!(truth.made.len(), 7, "{mode:?}: it works");
+        assert_eq!(traced.outcome.left, [] as [i32; 0], "{mode:?}");
+        let root = summary.root;
+        let expected: Vec<(i32, i32)> = match mode {
+            Mode::Seccomp => truth.pairs(),
+            Mode::Syscall => truth.pairs().into_iter().filter(|p| p.0 == root).collect(),
+            Mode::Event => Vec::new(),
+        };
+        assert_eq!(summary.pairs, expected, "{mode:?}: {}", traced.text);
+        let shown = traced
+            .text
+            .matches("clone3({flags=CLONE_UNTRACED, ")
+            .count();
+        assert_eq!(shown, if mode == Mode::Event { 0 } else { 3 }, "{mode:?}");
+        let taken_out = traced.text.matches("taken out for the call").count();
+        assert_eq!(taken_out, if mode == Mode::Seccomp { 4 } else { 0 });
+    }
+}
+
+/// Where the copy has no place all stays as it is, and the line says what comes of it.
+#[test]
+fn clone3_untraced_without_a_place_for_the_copy() {
+    let Some(case) = hard(&["clone3_stranded"]) else {
+        return;
+    };
+    for mode in Mode::ALL {
+        let (traced, summary) = case.follow(mode);
+        let truth = traced.truth();
+        let root = summary.root;
+        let mut expected = truth.pairs();
+        expected.retain(|pair| pair.0 == root);
+        if mode == Mode::Event {
+            expected.remove(0);
+        }
+        assert_eq!(summary.pairs, expected, "{mode:?}: {}", traced.text);
+        let stranded = traced.text.contains("could not be taken out");
+        assert_eq!(stranded, mode == Mode::Seccomp, "{}", traced.text);
+        let failed = (mode == Mode::Seccomp).then(|| ("below".to_owned(), 38));
+        assert_eq!(truth.failed, Vec::from_iter(failed), "{mode:?}");
     }
 }
 
@@ -351,6 +414,23 @@ fn a_tracee_with_its_own_filter() {
         assert_eq!(traced.truth().failed, [("clone3".to_owned(), libc_eperm())]);
         let seen = traced.text.contains("= -1 EPERM");
         assert_eq!(seen, mode == Mode::Syscall, "{mode:?}: {}", traced.text);
+    }
+}
+
+/// What its filter would ask a tracer fails, as no tracer is there for that.
+#[test]
+fn a_tracee_whose_filter_asks_for_a_tracer() {
+    let Some(case) = hard(&["filter_trace"]) else {
+        return;
+    };
+    let enosys = nix::errno::Errno::ENOSYS as i32;
+    for mode in Mode::ALL {
+        let (traced, summary) = case.follow(mode);
+        assert_true(&format!("{mode:?}"), &traced, &summary);
+        let failed = ["getppid", "fork"].map(|name| (name.to_owned(), enosys));
+        assert_eq!(traced.truth().failed, failed, "{mode:?}");
+        let seen = traced.text.contains("fork() = -1 ENOSYS");
+        assert_eq!(seen, mode != Mode::Event, "{mode:?}: {}", traced.text);
     }
 }
 

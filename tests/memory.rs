@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use forktrace::abi::{Abi, Call, Syscall};
 use forktrace::clone::{Request, Spec};
-use forktrace::config::{Destination, Detail, Fold, Glyphs, Look, View, ViewKind, When, WholeLook};
+use forktrace::config::{
+    Destination, Detail, Fold, Glyphs, Look, Shown, Times, View, ViewKind, When, WholeLook,
+};
 use forktrace::event::{
     Child, Create, End, Ended, Event, EventKind, Exec, Followed, Outcome, Usage,
 };
@@ -124,6 +126,8 @@ fn one_view() {
     let look = Look {
         detail: Detail::Normal,
         color: When::Never,
+        times: Times::default(),
+        names: Shown::No,
         whole: WholeLook {
             glyphs: Glyphs::Unicode,
             threads: Threads::Counted,

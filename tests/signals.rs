@@ -8,19 +8,23 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
-use common::Mode;
 use common::case::{Case, text};
 use common::check::check;
 use common::fixture::fixture;
 use common::proc::{eventually, group, state, stays_stopped};
-use common::program::need;
+use common::program::{need, need_root};
 use common::run::{Run, Running, Scratch, Stream, forktrace, shortened};
 use common::trace::parse_forktrace;
-use nix::sys::signal::{Signal, kill};
+use common::{Mode, rounds};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// The same output traced as untraced, followed or not, in each mode.
 fn same_as_untraced(words: &[&str], known: &str) {
+    same_in(&Mode::ALL, words, known);
+}
+
+fn same_in(modes: &[Mode], words: &[&str], known: &str) {
     let Some(program) = fixture("sigs") else {
         return;
     };
@@ -28,12 +32,12 @@ fn same_as_untraced(words: &[&str], known: &str) {
     let native = case.native();
     let expected = native.assert_code(0).out();
     assert!(expected.contains(known), "untraced: {expected}");
-    for mode in Mode::ALL {
-        let (traced, _) = case.follow(mode);
+    for mode in modes {
+        let (traced, _) = case.follow(*mode);
         let out = traced.outcome.out();
         assert_eq!(out, expected, "{mode:?} {words:?}");
     }
-    for mode in [Mode::Event, Mode::Syscall] {
+    for mode in modes.iter().filter(|mode| **mode != Mode::Seccomp) {
         let traced = case.forktrace(&[mode.option()]);
         assert_eq!(traced.outcome.assert_code(0).out(), expected, "{mode:?}");
     }
@@ -41,7 +45,13 @@ fn same_as_untraced(words: &[&str], known: &str) {
 
 #[test]
 fn queued_signals_in_order_with_their_values() {
-    same_as_untraced(&["queue", "2000"], "received 6000 wrong 0\n");
+    for round in 0..rounds() {
+        // The full size once.
+        let number: usize = if round == 0 { 2000 } else { 500 };
+        let known = format!("received {} wrong 0\n", number * 3);
+        let words = ["queue", &number.to_string()];
+        same_in(&Mode::of_round(round), &words, &known);
+    }
 }
 
 #[test]
@@ -64,7 +74,9 @@ fn a_parent_that_waits_sees_the_same_stops() {
 
 #[test]
 fn signals_to_threads() {
-    same_as_untraced(&["threads"], "thread 4: 51\n");
+    for round in 0..rounds() {
+        same_in(&Mode::of_round(round), &["threads"], "thread 4: 51\n");
+    }
 }
 
 /// Stopped, and not made to run by anything but SIGCONT.
@@ -320,5 +332,101 @@ fn control_z_stops_program_children_and_forktrace() {
         session.expect("prompt> ");
         session.keys("exit\n");
         session.running.finish().assert_code(0);
+    }
+}
+
+/// A signal to the process group, or to forktrace alone, reaches the program once, also
+/// where it takes it without a handler.
+#[test]
+fn signals_to_the_group_come_once() {
+    let Some(program) = fixture("group") else {
+        return;
+    };
+    let binary = text(&forktrace());
+    for options in [
+        &["-f", "--stops=seccomp"][..],
+        &["-f", "--stops=event"],
+        &["-f", "--stops=syscall"],
+        &["--stops=event"],
+    ] {
+        for way in ["sigwait", "signalfd"] {
+            for group in [true, false] {
+                let words = [
+                    &[&binary[..]],
+                    options,
+                    &["-o", "/dev/null", "--", &program, way],
+                ];
+                let running = Run::new(words.concat())
+                    .stdio(Stdio::piped(), Stdio::piped(), Stdio::piped())
+                    .start();
+                running.wait_for_out("ready\n");
+                let pid = Pid::from_raw(running.pid());
+                match group {
+                    true => killpg(pid, Signal::SIGTERM).expect("killpg"),
+                    false => kill(pid, Signal::SIGTERM).expect("kill"),
+                }
+                let outcome = running.finish();
+                outcome.assert_code(0);
+                let what = format!("{options:?} {way} group: {group}");
+                assert_eq!(outcome.out(), "ready\ntook 1\n", "{what}");
+                assert_eq!(outcome.left, [] as [i32; 0], "{what}");
+            }
+        }
+    }
+}
+
+/// Who signals everybody isn't signalled itself, not by way of forktrace either.
+#[test]
+fn a_signal_to_everybody_spares_its_sender() {
+    if !need_root() {
+        return;
+    }
+    let (Some([unshare]), Some(program)) = (need(["unshare"]), fixture("group")) else {
+        return;
+    };
+    let binary = text(&forktrace());
+    for mode in Mode::ALL {
+        let namespace = [&unshare, "--pid", "--fork", "--mount-proc", "--kill-child"];
+        let shell = ["sh", "-c", "trap : TERM; \"$@\"; echo status $?", "sh"];
+        let traced = [
+            &binary,
+            "-f",
+            mode.option(),
+            "-o",
+            "/dev/null",
+            "--",
+            &program,
+        ];
+        let words = [&namespace[..], &shell, &traced, &["everybody"]].concat();
+        let outcome = Run::new(words).run();
+        assert_eq!(outcome.out(), "alive\nstatus 0\n", "{mode:?}");
+    }
+}
+
+/// What the program sends to its parent is not for forktrace, nor for itself.
+#[test]
+fn a_signal_to_the_parent_reaches_forktraces_own() {
+    let Some(program) = fixture("group") else {
+        return;
+    };
+    let binary = text(&forktrace());
+    for mode in Mode::ALL {
+        let shell = [
+            "/bin/sh",
+            "-c",
+            "trap 'echo told' USR1; \"$@\"; echo status $?",
+            "sh",
+        ];
+        let traced = [
+            &binary,
+            "-f",
+            mode.option(),
+            "-o",
+            "/dev/null",
+            "--",
+            &program,
+        ];
+        let outcome = Run::new([&shell[..], &traced, &["parent"]].concat()).run();
+        assert_eq!(outcome.out(), "done\ntold\nstatus 0\n", "{mode:?}");
     }
 }

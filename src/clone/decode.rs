@@ -64,11 +64,20 @@ fn clone3(syscall: &Syscall, memory: &mut dyn Memory, string_limit: usize) -> Cl
 }
 
 fn read_body(abi: Abi, addr: u64, size: u64, memory: &mut dyn Memory, string_limit: usize) -> Body {
-    // One read for all that the kernel would look at: fields and tail.
-    let mut buffer = [0; args::SIZE_MAX];
+    // One read for all that the kernel would look at: fields and tail. Nearly
+    // always there is no tail.
     let wanted = usize::try_from(size).map_or(args::SIZE_MAX, |s| s.min(args::SIZE_MAX));
     let known = wanted.min(args::SIZE_VER2);
-    let got = memory.read(addr, &mut buffer[..wanted]);
+    let mut usual = [0; args::SIZE_VER2];
+    let mut large = Vec::new();
+    let buffer = match usual.get_mut(..wanted) {
+        Some(buffer) => buffer,
+        None => {
+            large.resize(wanted, 0);
+            &mut large[..]
+        }
+    };
+    let got = memory.read(addr, buffer);
     if got < known {
         return Body::Unreadable;
     }

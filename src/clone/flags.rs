@@ -87,6 +87,18 @@ flags! {
     EMPTY_MNTNS = 1 << 37;
 }
 
+/// The names by the number of their bit.
+const BY_BIT: [Option<&str>; 64] = {
+    let mut names = [None; 64];
+    let mut index = 0;
+    while index < NAMES.len() {
+        let (flag, name) = NAMES[index];
+        names[flag.0.trailing_zeros() as usize] = Some(name);
+        index += 1;
+    }
+    names
+};
+
 /// The byte of clone's flags that holds the exit signal (`CSIGNAL`).
 pub const CSIGNAL: u64 = 0xff;
 
@@ -118,12 +130,19 @@ impl CloneFlags {
         NAMES.iter().fold(self.0, |left, (flag, _)| left & !flag.0)
     }
 
-    /// The flags set, one by one with their names.
+    /// The flags set that have names, one by one.
     pub fn iter(self) -> impl Iterator<Item = (CloneFlags, &'static str)> {
-        NAMES
-            .iter()
-            .copied()
-            .filter(move |(flag, _)| self.has(*flag))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                if let Some(name) = BY_BIT[bit as usize] {
+                    return Some((CloneFlags(1 << bit), name));
+                }
+            }
+            None
+        })
     }
 }
 

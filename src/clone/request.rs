@@ -114,6 +114,45 @@ pub enum Tail {
     },
 }
 
+/// The arguments beside the flags that a request has from somewhere: a tracer
+/// has them all, the text of a call may leave some out. Those left out are
+/// zero in the request and mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArgSet(u8);
+
+impl ArgSet {
+    /// The flags alone.
+    pub const NONE: ArgSet = ArgSet(0);
+    /// The stack.
+    pub const STACK: ArgSet = ArgSet(1);
+    /// The exit signal.
+    pub const EXIT_SIGNAL: ArgSet = ArgSet(2);
+    /// Where the parent's copy of the tid goes.
+    pub const PARENT_TID: ArgSet = ArgSet(4);
+    /// The tid word in the child.
+    pub const CHILD_TID: ArgSet = ArgSet(8);
+    /// Where the pidfd goes.
+    pub const PIDFD: ArgSet = ArgSet(16);
+    /// The cgroup.
+    pub const CGROUP: ArgSet = ArgSet(32);
+    /// The size of clone3's structure.
+    pub const SIZE: ArgSet = ArgSet(64);
+    /// Thread-local storage.
+    pub const TLS: ArgSet = ArgSet(128);
+    /// Everything.
+    pub const ALL: ArgSet = ArgSet(u8::MAX);
+
+    /// Whether all of `other` are in it.
+    pub fn has(self, other: ArgSet) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These and those.
+    pub fn and(self, other: ArgSet) -> ArgSet {
+        ArgSet(self.0 | other.0)
+    }
+}
+
 /// What comes into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -81,6 +81,11 @@ pub struct ExecCall {
 }
 
 impl ExecCall {
+    /// Whether nothing of it is known but that it happened: see [`unseen`].
+    pub fn is_unseen(&self) -> bool {
+        *self == unseen()
+    }
+
     /// execveat's directory and flags, where they were seen.
     pub fn at(&self) -> Option<(i32, i32)> {
         match (self.call, &self.syscall) {
@@ -132,6 +137,22 @@ pub fn decode_image(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) ->
         },
         argv: read_strings(memory, argv, abi.word(), limit),
         env: Env { addr: None, ..env },
+    }
+}
+
+/// An exec that is known to have happened, and nothing of it: whoever called it
+/// was killed before it could be looked at.
+pub fn unseen() -> ExecCall {
+    ExecCall {
+        syscall: None,
+        call: Call::Execve,
+        path: Text::Unreadable(0),
+        argv: Strings::Address(0),
+        env: Env {
+            addr: Some(0),
+            vars: None,
+            unterminated: false,
+        },
     }
 }
 

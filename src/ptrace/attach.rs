@@ -44,7 +44,8 @@ pub struct Seized {
 pub struct Round {
     /// Threads that are traced from now on.
     pub seized: Vec<Seized>,
-    /// Processes that can't be traced, with the reason in words.
+    /// Processes that can't be traced, or not all of whose threads can, with the
+    /// reason in words.
     pub refused: Vec<(Pid, anyhow::Error)>,
 }
 
@@ -72,10 +73,19 @@ pub fn seize_all(targets: &Targets, options: i32, known: &dyn Fn(Tid) -> bool) -
                 match seize(pid, tid, options) {
                     Ok(Some(seized)) => round.seized.push(seized),
                     Ok(None) => {}
+                    // One below the targets that has ended is nothing to report.
+                    Err(Refusal::Ended) if !targets.pids.contains(&pid) => {}
                     Err(reason) => {
+                        let reason = reason.into_error();
+                        let new = |seized: &Seized| seized.tgid == pid;
+                        let partly = known(Tid::from(pid)) || round.seized.iter().any(new);
+                        if !partly {
+                            round.refused.push((pid, reason));
+                            refused.insert(pid);
+                            break;
+                        }
+                        let reason = reason.context(format!("not to its thread {tid}"));
                         round.refused.push((pid, reason));
-                        refused.insert(pid);
-                        break;
                     }
                 }
             }
@@ -92,7 +102,7 @@ fn round_is_first(done: &HashSet<Tid>, known: &dyn Fn(Tid) -> bool, pid: Pid) ->
 }
 
 /// Seizes one thread. `None`: it is gone, or came along with its creator.
-fn seize(pid: Pid, tid: Tid, options: i32) -> anyhow::Result<Option<Seized>> {
+fn seize(pid: Pid, tid: Tid, options: i32) -> Result<Option<Seized>, Refusal> {
     let errno = match sys::seize(tid, options) {
         Ok(()) => return Ok(look(pid, tid)),
         Err(errno) => errno,
@@ -112,34 +122,66 @@ fn seize(pid: Pid, tid: Tid, options: i32) -> anyhow::Result<Option<Seized>> {
         return if threads(pid).len() > 1 {
             Ok(None)
         } else {
-            Err(anyhow!("it has ended and waits for its parent"))
+            Err(Refusal::Ended)
         };
     }
-    Err(match tracer {
+    Err(Refusal::Forbidden(match tracer {
         _ if tid == own || pid == Pid::from(own) => anyhow!("forktrace can't trace itself"),
         "0" => anyhow!("{}{}", errno.text(), permission_hint(errno)),
         other => anyhow!("it is traced already, by process {other}"),
-    })
+    }))
+}
+
+/// Why a thread can't be seized.
+enum Refusal {
+    /// Its process has ended and waits for its parent.
+    Ended,
+    /// Something forbids it.
+    Forbidden(anyhow::Error),
+}
+
+impl Refusal {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Refusal::Ended => anyhow!("it has ended and waits for its parent"),
+            Refusal::Forbidden(error) => error,
+        }
+    }
 }
 
 /// What to do about a refusal.
-fn permission_hint(errno: Errno) -> String {
-    if errno != Errno::EPERM {
-        return String::new();
+fn permission_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => attach_hint(&yama_scope()),
+        Errno::ENOSYS => NO_PTRACE,
+        _ => "",
     }
-    match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
-        .unwrap_or_default()
-        .trim()
-    {
-        "1" => "; kernel.yama.ptrace_scope is 1: only a program's own ancestors and root may \
-                attach (sudo, or sysctl kernel.yama.ptrace_scope=0)"
-            .to_owned(),
-        "2" => "; kernel.yama.ptrace_scope is 2: attaching needs CAP_SYS_PTRACE (sudo)".to_owned(),
-        "3" => "; kernel.yama.ptrace_scope is 3: attaching is forbidden until reboot".to_owned(),
+}
+
+/// What to do about ENOSYS: no kernel that forktrace runs on lacks the call.
+pub(super) const NO_PTRACE: &str = "; a sandbox's seccomp filter hides ptrace: in a container \
+                                    allow it (docker run --cap-add=SYS_PTRACE)";
+
+/// What `kernel.yama.ptrace_scope` says; empty without Yama.
+pub(super) fn yama_scope() -> String {
+    let text = sys::read_proc("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+/// What to do where attaching is not permitted, given Yama's scope
+/// (Documentation/admin-guide/LSM/Yama.rst).
+fn attach_hint(scope: &str) -> &'static str {
+    match scope {
+        "1" => {
+            "; kernel.yama.ptrace_scope is 1: only a program's own ancestors and root may attach \
+             (sudo, or sysctl kernel.yama.ptrace_scope=0)"
+        }
+        "2" => "; kernel.yama.ptrace_scope is 2: attaching needs CAP_SYS_PTRACE (sudo)",
+        "3" => "; kernel.yama.ptrace_scope is 3: attaching is forbidden until reboot",
+        // None, 0, or one that this forktrace doesn't know.
         _ => {
             "; attaching to another user's or a privileged process needs CAP_SYS_PTRACE (sudo; in \
-              a container --cap-add=SYS_PTRACE)"
-                .to_owned()
+             a container --cap-add=SYS_PTRACE)"
         }
     }
 }
@@ -202,4 +244,28 @@ fn processes(targets: &Targets) -> Vec<Pid> {
         next += 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_setting_that_is_to_blame() {
+        for (scope, words) in [
+            ("", "CAP_SYS_PTRACE (sudo; in a container"),
+            ("0", "CAP_SYS_PTRACE (sudo; in a container"),
+            ("1", "ptrace_scope is 1: only a program's own ancestors"),
+            ("2", "ptrace_scope is 2: attaching needs CAP_SYS_PTRACE"),
+            ("3", "ptrace_scope is 3: attaching is forbidden"),
+            ("4", "CAP_SYS_PTRACE (sudo; in a container"),
+        ] {
+            let hint = attach_hint(scope);
+            assert!(
+                hint.starts_with("; ") && hint.contains(words),
+                "{scope}: {hint}"
+            );
+        }
+        assert_eq!(permission_hint(Errno::ESRCH), "");
+    }
 }

@@ -11,6 +11,11 @@ const OFFSET_ARCH: u32 = 4;
 
 const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const JUMP_EQ: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+/// The data that comes with our stops (`SECCOMP_RET_DATA`, seccomp(2)): a
+/// program's own filter may say RET_TRACE, too, and without a tracer that means
+/// that its call fails.
+pub const MARK: u32 = 0x6674;
+
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// The filter: RET_TRACE for the calls in the ABI table of x86_64 and i386,
@@ -52,7 +57,7 @@ fn push_block(program: &mut Vec<libc::sock_filter>, numbers: &[u32]) {
         program.push(jump(JUMP_EQ, *nr, to_trace as u8, 0));
     }
     program.push(statement(RETURN, libc::SECCOMP_RET_ALLOW));
-    program.push(statement(RETURN, libc::SECCOMP_RET_TRACE));
+    program.push(statement(RETURN, libc::SECCOMP_RET_TRACE | MARK));
 }
 
 fn statement(code: u16, k: u32) -> libc::sock_filter {
@@ -94,7 +99,7 @@ mod tests {
         ] {
             for nr in 0..600 {
                 let expected = match abi.call(u64::from(nr)) {
-                    Some(_) => libc::SECCOMP_RET_TRACE,
+                    Some(_) => libc::SECCOMP_RET_TRACE | MARK,
                     None => libc::SECCOMP_RET_ALLOW,
                 };
                 assert_eq!(run(&program, nr, arch), expected, "{abi:?} {nr}");

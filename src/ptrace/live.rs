@@ -1,22 +1,40 @@
 //! The probe of live tracees: ptrace, process_vm_readv and /proc.
+//!
+//! To the machine a tracee that doesn't answer is gone. That holds for ESRCH
+//! alone, and only if the tracee doesn't go on afterwards; any other error means
+//! that something forbids what tracing needs. Both are noted here, so that a
+//! trace is ended rather than told with holes.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::collections::HashSet;
 
+use super::filter;
 use super::machine::creating_abi;
 use super::probe::{Gone, Phase, Probe};
 use super::sys::{self, SyscallInfo};
 use super::task::Stopped;
 use crate::abi::{Abi, Syscall};
-use crate::ids::{Comm, Pid, Tid};
+use crate::ids::{Comm, Errno, Pid, Tid};
 use crate::memory::Memory;
 
 /// Asks the kernel.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Live {
     /// Whether /proc can be asked about tids.
     proc: bool,
+    /// Threads that the kernel called gone, until they report anew.
+    gone: HashSet<Tid>,
+    refusal: Option<Refusal>,
+}
+
+/// An answer that the kernel owes a tracer and didn't give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The thread that was asked about.
+    pub tid: Tid,
+    /// The ptrace request.
+    pub request: &'static str,
+    /// The answer.
+    pub errno: Errno,
 }
 
 impl Live {
@@ -24,7 +42,85 @@ impl Live {
     pub fn new() -> Live {
         Live {
             proc: proc_is_ours(),
+            gone: HashSet::new(),
+            refusal: None,
         }
+    }
+
+    /// The first answer that was refused, if any.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// The kernel says that a thread is gone.
+    pub fn is_gone(&mut self, tid: Tid) {
+        self.gone.insert(tid);
+    }
+
+    /// Whether the kernel called a thread gone.
+    pub fn was_called_gone(&self, tid: Tid) -> bool {
+        !self.gone.is_empty() && self.gone.contains(&tid)
+    }
+
+    /// A thread reported. Whether the kernel called it gone before.
+    pub fn is_back(&mut self, tid: Tid) -> bool {
+        !self.gone.is_empty() && self.gone.remove(&tid)
+    }
+
+    /// Whether any thread was called gone and nothing was heard of it since.
+    pub fn any_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// Of the threads that were called gone, those that stand in a ptrace
+    /// stop. Of the others nothing need be known until they report.
+    pub fn gone_but_stopped(&mut self) -> Vec<Tid> {
+        let gone = std::mem::take(&mut self.gone);
+        gone.into_iter()
+            .filter(|tid| {
+                self.status_of(*tid)
+                    .as_deref()
+                    .and_then(|status| field(status, "State"))
+                    .is_some_and(|state| state.starts_with('t'))
+            })
+            .collect()
+    }
+
+    /// Whether a thread is there and forktrace traces it.
+    pub fn is_ours(&self, tid: Tid) -> bool {
+        tracer_of(tid) == Some(Pid::from(sys::own_tid()))
+    }
+
+    fn answer<T>(
+        &mut self,
+        tid: Tid,
+        request: &'static str,
+        result: Result<T, Errno>,
+    ) -> Result<T, Gone> {
+        result.map_err(|errno| {
+            if errno == Errno::ESRCH {
+                self.is_gone(tid);
+            } else {
+                self.refusal.get_or_insert(Refusal {
+                    tid,
+                    request,
+                    errno,
+                });
+            }
+            Gone
+        })
+    }
+
+    fn registers(&mut self, tid: Tid) -> Result<libc::user_regs_struct, Gone> {
+        self.answer(tid, "PTRACE_GETREGS", sys::registers(tid))
+    }
+
+    fn set_registers(&mut self, tid: Tid, registers: &libc::user_regs_struct) -> Result<(), Gone> {
+        self.answer(tid, "PTRACE_SETREGS", sys::set_registers(tid, registers))
+    }
+
+    fn syscall_info(&mut self, tid: Tid) -> Result<SyscallInfo, Gone> {
+        self.answer(tid, "PTRACE_GET_SYSCALL_INFO", sys::syscall_info(tid))
     }
 
     /// Whether /proc can be asked about tids.
@@ -65,12 +161,16 @@ fn from_info(info: &SyscallInfo) -> Option<Syscall> {
 
 impl Probe for Live {
     fn event_message(&mut self, task: &Stopped) -> Result<u64, Gone> {
-        sys::event_message(task.tid()).map_err(|_| Gone)
+        let tid = task.tid();
+        self.answer(tid, "PTRACE_GETEVENTMSG", sys::event_message(tid))
     }
 
     fn phase(&mut self, task: &Stopped) -> Result<Phase, Gone> {
-        let info = sys::syscall_info(task.tid()).map_err(|_| Gone)?;
+        let info = self.syscall_info(task.tid())?;
         Ok(match info.op {
+            libc::PTRACE_SYSCALL_INFO_SECCOMP if info.words[7] as u32 != filter::MARK => {
+                Phase::Refused(from_info(&info))
+            }
             libc::PTRACE_SYSCALL_INFO_ENTRY | libc::PTRACE_SYSCALL_INFO_SECCOMP => {
                 Phase::Entry(from_info(&info))
             }
@@ -80,8 +180,8 @@ impl Probe for Live {
     }
 
     fn creating_call(&mut self, task: &Stopped) -> Result<Syscall, Gone> {
-        let r = sys::registers(task.tid()).map_err(|_| Gone)?;
-        let arch = || sys::syscall_info(task.tid()).ok().map(|info| info.arch);
+        let r = self.registers(task.tid())?;
+        let arch = || self.syscall_info(task.tid()).ok().map(|info| info.arch);
         let abi = creating_abi(r.orig_rax, arch).ok_or(Gone)?;
         let args = match abi {
             Abi::X86_64 | Abi::X32 => [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
@@ -97,7 +197,7 @@ impl Probe for Live {
     fn new_image(&mut self, task: &Stopped) -> Result<(u64, Abi), Gone> {
         /// The code segment of 32-bit programs (arch/x86/include/asm/segment.h).
         const USER32_CS: u64 = 0x23;
-        let r = sys::registers(task.tid()).map_err(|_| Gone)?;
+        let r = self.registers(task.tid())?;
         let abi = if r.cs == USER32_CS {
             Abi::I386
         } else {
@@ -106,13 +206,47 @@ impl Probe for Live {
         Ok((r.rsp, abi))
     }
 
-    fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone> {
-        let mut r = sys::registers(task.tid()).map_err(|_| Gone)?;
+    fn set_first_argument(&mut self, task: &Stopped, abi: Abi, value: u64) -> Result<(), Gone> {
+        let mut r = self.registers(task.tid())?;
         match abi {
-            Abi::X86_64 | Abi::X32 => r.rdi = flags,
-            Abi::I386 => r.rbx = flags,
+            Abi::X86_64 | Abi::X32 => r.rdi = value,
+            Abi::I386 => r.rbx = value,
         }
-        sys::set_registers(task.tid(), &r).map_err(|_| Gone)
+        self.set_registers(task.tid(), &r)
+    }
+
+    fn refuse(&mut self, task: &Stopped) -> Result<(), Gone> {
+        let tid = task.tid();
+        let mut r = self.registers(tid)?;
+        // No call has the number -1: it is skipped, with what rax holds as its
+        // result (seccomp(2), SECCOMP_RET_TRACE).
+        r.orig_rax = u64::MAX;
+        r.rax = i64::from(-Errno::ENOSYS.0) as u64;
+        self.set_registers(tid, &r)
+    }
+
+    fn lend_below_stack(&mut self, task: &Stopped, bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
+        /// What code may use below its stack pointer (System V ABI, x86_64).
+        const RED_ZONE: u64 = 128;
+        /// A stack's alignment there.
+        const ALIGNMENT: u64 = 16;
+        let tid = task.tid();
+        let below = RED_ZONE + bytes.len() as u64;
+        let at = self.registers(tid).ok()?.rsp.checked_sub(below)? & !(ALIGNMENT - 1);
+        let mut before = vec![0; bytes.len()];
+        if sys::read_memory(tid, &mut [(at, &mut before)]) < bytes.len() {
+            return None;
+        }
+        if sys::write_memory(tid, at, bytes) < bytes.len() {
+            // None of it, or what lies before a page that can't be written.
+            sys::write_memory(tid, at, &before);
+            return None;
+        }
+        Some((at, before))
+    }
+
+    fn write_memory(&mut self, task: &Stopped, addr: u64, bytes: &[u8]) -> bool {
+        sys::write_memory(task.tid(), addr, bytes) == bytes.len()
     }
 
     fn memory(&mut self, task: &Stopped) -> impl Memory {
@@ -142,9 +276,8 @@ impl Probe for Live {
         }
     }
 
-    fn pid_ns(&mut self, tid: Tid) -> Option<u64> {
-        let path = self.proc.then(|| format!("/proc/{tid}/ns/pid"))?;
-        Some(std::fs::metadata(path).ok()?.ino())
+    fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone> {
+        sys::stop_sender(task.tid()).map(Tid).map_err(|_| Gone)
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
@@ -174,14 +307,12 @@ pub fn proc_is_ours() -> bool {
 /// The name of a thread, without the newline that the file adds; empty if it
 /// is gone.
 pub(super) fn comm_of(tid: Tid) -> Comm {
-    let mut bytes = [0; Comm::MAX + 1];
-    let read = File::open(format!("/proc/{tid}/comm")).and_then(|mut file| file.read(&mut bytes));
-    let length = read.unwrap_or(0).saturating_sub(1);
-    Comm::new(&bytes[..length])
+    let name = sys::read_proc(&format!("/proc/{tid}/comm")).unwrap_or_default();
+    Comm::new(name.strip_suffix(b"\n").unwrap_or(&name))
 }
 
 pub(super) fn status_of(tid: Tid) -> Option<String> {
-    let bytes = std::fs::read(format!("/proc/{tid}/status")).ok()?;
+    let bytes = sys::read_proc(&format!("/proc/{tid}/status")).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

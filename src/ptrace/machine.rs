@@ -21,20 +21,24 @@ mod ends;
 mod orphans;
 #[cfg(test)]
 mod tests;
+mod untraced;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::attach::Seized;
 use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
-use crate::clone::{self, CloneFlags, Request, Spec};
+use crate::clone::{self, Request};
 use crate::event::{
-    Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
+    Child, Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use untraced::Changed;
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -48,10 +52,51 @@ pub enum Input {
 /// What follows from it: events in order, and how stopped tracees go on.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// To be told before any of `resume` is carried out.
+    /// To be told before any of `resume` is carried out, but for those that
+    /// wait for a child in `unsure`, and what comes after them.
     pub events: VecDeque<Event>,
+    /// Children whose creation is among the events, but not yet their number
+    /// in their own pid namespace: their first stop, which is due, tells it.
+    unsure: Vec<Tid>,
     /// To be carried out, in order.
     pub resume: Vec<(Stopped, Resume)>,
+}
+
+impl Output {
+    /// Takes the next event that can be told.
+    pub fn pop(&mut self) -> Option<Event> {
+        self.is_ready().then(|| self.events.pop_front()).flatten()
+    }
+
+    /// Whether an event can be told.
+    pub fn is_ready(&self) -> bool {
+        let Some(event) = self.events.front() else {
+            return false;
+        };
+        match &event.kind {
+            _ if self.unsure.is_empty() => true,
+            EventKind::Create(create) => create
+                .child()
+                .and_then(|child| child.tid)
+                .is_none_or(|tid| !self.unsure.contains(&tid)),
+            _ => true,
+        }
+    }
+
+    /// The creation of a child that is not sure yet.
+    fn unsure_child(&mut self, tid: Tid) -> Option<&mut Child> {
+        let index = self.unsure.iter().position(|unsure| *unsure == tid)?;
+        self.unsure.swap_remove(index);
+        self.events.iter_mut().rev().find_map(|event| {
+            let EventKind::Create(create) = &mut event.kind else {
+                return None;
+            };
+            match &mut create.outcome {
+                Outcome::Created(child) if child.tid == Some(tid) => Some(child),
+                _ => None,
+            }
+        })
+    }
 }
 
 /// How to trace.
@@ -106,8 +151,6 @@ struct Task {
     vfork_parent: Option<Tid>,
     /// How many pid namespaces below the tracer's its own is.
     ns_level: u8,
-    /// Its pid namespace, once that was asked for.
-    pid_ns: Option<u64>,
     /// Whether it called unshare or setns, so that its children may be born
     /// in another pid namespace than its own.
     ns_moved: bool,
@@ -124,9 +167,8 @@ struct Task {
     silent: bool,
     /// Not wanted, and to be let go at its first stop.
     unwanted: bool,
-    /// The flags register of its clone as the program set it, while it holds
-    /// something else.
-    changed_flags: Option<(Abi, u64)>,
+    /// What of its creating call is not as the program set it.
+    changed: Option<Box<Changed>>,
 }
 
 /// A thread that was reported before its creation was.
@@ -168,13 +210,14 @@ struct Who {
 }
 
 /// What a child takes over from its parent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Parent {
     who: Who,
     ns_level: u8,
     ns_moved: bool,
     depth: u32,
     silent: bool,
+    changed: Option<Box<Changed>>,
 }
 
 impl Parent {
@@ -185,6 +228,7 @@ impl Parent {
             ns_moved: task.ns_moved,
             depth: task.depth,
             silent: task.silent,
+            changed: task.changed.clone(),
         }
     }
 }
@@ -193,20 +237,25 @@ impl Parent {
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
-    tasks: HashMap<Tid, Task>,
-    held: HashMap<Tid, Held>,
+    tasks: FxHashMap<Tid, Task>,
+    held: FxHashMap<Tid, Held>,
     limbo: Vec<Limbo>,
     /// Children named by creators that were killed before their call could be
     /// read: it will be, from the child.
-    named: HashMap<Tid, Parent>,
+    named: FxHashMap<Tid, Parent>,
+    /// Threads that called exec and gave up their tid by it, which is another
+    /// thread's now, though the exec is still to be reported.
+    outlived: FxHashMap<Tid, Task>,
     /// Children that forktrace may have to reap but does not trace.
-    strangers: HashSet<Tid>,
+    strangers: FxHashSet<Tid>,
     /// Reports so far.
     reports: u64,
     draining: bool,
     /// The first event, until it was told: a program that never comes to run
     /// has no trace.
     start: Option<Box<Start>>,
+    /// Whether there are, or were, tasks of which nothing is told.
+    any_silent: bool,
     /// Whether it was told that a tracee tries to trace others.
     tracing_told: bool,
     now: Duration,
@@ -217,14 +266,16 @@ impl Machine {
     pub fn new(settings: Settings, start: Start) -> Machine {
         Machine {
             settings,
-            tasks: HashMap::new(),
-            held: HashMap::new(),
+            tasks: FxHashMap::default(),
+            held: FxHashMap::default(),
             limbo: Vec::new(),
-            named: HashMap::new(),
-            strangers: HashSet::new(),
+            named: FxHashMap::default(),
+            outlived: FxHashMap::default(),
+            strangers: FxHashSet::default(),
             reports: 0,
             draining: false,
             start: Some(Box::new(start)),
+            any_silent: false,
             tracing_told: false,
             now: Duration::ZERO,
         }
@@ -269,16 +320,28 @@ impl Machine {
         self.tasks.len()
     }
 
-    /// Whether there is nothing left that could stop or end.
+    /// Whether there is nothing left that could stop or end. A task that was
+    /// killed where it may have been creating counts until it is certain that
+    /// no child of it comes.
     pub fn is_empty(&self) -> bool {
         let stopped = |held: &Held| matches!(held.state, HeldState::Stopped(..));
-        self.tasks.is_empty() && !self.held.values().any(stopped)
+        self.tasks.is_empty() && self.limbo.is_empty() && !self.held.values().any(stopped)
     }
 
     /// Whether something waits that [`Machine::overdue`] has to look after: a
     /// thread that was reported for its creation, or an end for a child to come.
     pub fn is_waiting(&self) -> bool {
         !self.limbo.is_empty() || !self.held.is_empty()
+    }
+
+    /// A child of forktrace itself that is not traced.
+    pub fn ignore(&mut self, tid: Tid) {
+        self.strangers.insert(tid);
+    }
+
+    /// All threads that anything is known of.
+    pub fn known(&self) -> impl Iterator<Item = Tid> {
+        self.tasks.keys().chain(self.held.keys()).copied()
     }
 
     /// The threads that are traced.
@@ -318,6 +381,13 @@ impl Machine {
         });
     }
 
+    /// A tid was given to another thread.
+    fn outlive(&mut self, tid: Tid) {
+        if let Some(task) = self.tasks.remove(&tid) {
+            self.outlived.insert(tid, task);
+        }
+    }
+
     /// Looks up a thread's name, where names are wanted.
     fn read_name<P: Probe>(&mut self, tid: Tid, probe: &mut P) {
         if self.settings.names == Wanted::Yes
@@ -346,10 +416,12 @@ impl Machine {
         let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
             // A thread that execs may get the tid of a leader that nobody knew.
+            let known =
+                |tid: Tid| self.tasks.contains_key(&tid) || self.outlived.contains_key(&tid);
             let execs = cause == Cause::Exec
                 && probe
                     .event_message(&stopped)
-                    .is_ok_and(|former| self.tasks.contains_key(&Tid(former as i32)));
+                    .is_ok_and(|former| known(Tid(former as i32)));
             if execs {
                 self.execed(stopped, probe, output);
             } else {
@@ -357,13 +429,25 @@ impl Machine {
             }
             return;
         };
+        // The tid of a thread that called exec is free before its event is
+        // reported, and may be another thread's by now.
+        if cause == Cause::Trap
+            && !task.expected
+            && let Some((tgid, _)) = probe.family(tid)
+            && tgid != task.tgid
+        {
+            self.outlive(tid);
+            self.hold(stopped, cause, probe, output);
+            return;
+        }
         // The report of an exec is that of the thread that called it; that of a
         // creation may come to nothing, if the thread is killed in its stop.
         if !matches!(cause, Cause::Exec | Cause::Created) || task.expected {
             task.last_report = self.reports;
         }
         if std::mem::take(&mut task.expected) {
-            self.restore_flags(&stopped, probe);
+            self.put_back(&stopped, probe);
+            self.make_sure(&stopped, probe, output);
             self.first_stop(stopped, cause, output);
             return;
         }
@@ -371,8 +455,15 @@ impl Machine {
             Cause::Seccomp | Cause::Syscall => {
                 match probe.phase(&stopped) {
                     Ok(Phase::Entry(Some(call))) => self.entered(&stopped, call, probe, output),
+                    Ok(Phase::Refused(call)) => {
+                        if let Some(call) = call {
+                            self.entered(&stopped, call, probe, output);
+                        }
+                        // Gone: then it doesn't make the call either.
+                        let _ = probe.refuse(&stopped);
+                    }
                     Ok(Phase::Exit(value)) => {
-                        self.restore_flags(&stopped, probe);
+                        self.put_back(&stopped, probe);
                         self.left(tid, value, probe, output);
                     }
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
@@ -429,7 +520,6 @@ impl Task {
             expected: false,
             vfork_parent: None,
             ns_level,
-            pid_ns: None,
             ns_moved: false,
             launching: false,
             last_report: 0,
@@ -437,7 +527,7 @@ impl Task {
             depth: 0,
             silent: false,
             unwanted: false,
-            changed_flags: None,
+            changed: None,
         }
     }
 }

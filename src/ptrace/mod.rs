@@ -7,17 +7,19 @@ pub mod filter;
 pub mod live;
 pub mod machine;
 pub mod probe;
+mod refusal;
+mod signals;
 pub mod spawn;
 pub mod sys;
 pub mod task;
 pub mod wait;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::abi::Abi;
 use crate::event::{End, Ended, Follow, Start, Stops, Target, Wanted};
@@ -26,9 +28,10 @@ use crate::source::{Next, Source};
 use attach::Targets;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
+use signals::Pending;
 use spawn::{Launch, LaunchError, Launched};
-use sys::{Arrival, Inherited, Report, Waited};
-use task::{Cause, Stopped};
+use sys::{Inherited, Report, Waited, Witness};
+use task::{Cause, Resume, Stopped};
 use wait::Status;
 
 /// How to trace, launched or attached.
@@ -50,6 +53,19 @@ pub struct How {
     pub usage: Wanted,
     /// Whether it is told several times a second that nothing happens.
     pub ticks: Wanted,
+    /// Which comes first of an event and what the tracee does next.
+    pub order: Order,
+}
+
+/// Which comes first: that an event is handed out, or that the tracee that it
+/// happened to goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The event: so a line stands before what the program writes next to the
+    /// same place.
+    EventFirst,
+    /// The tracee: it runs while the event is shown.
+    TraceeFirst,
 }
 
 /// A live trace.
@@ -62,9 +78,9 @@ pub struct Tracer {
     start: Instant,
     how: How,
     /// Signals to forktrace that may be meant for the program.
-    to_pass_on: Vec<(Arrival, Instant)>,
-    /// Signals that the program got itself, lately.
-    programs_own: Vec<(Arrival, Instant)>,
+    to_pass_on: Vec<Pending>,
+    /// When anything was last reported, since the start.
+    last_report: Duration,
     asked_to_leave: bool,
     /// Whether all that is traced is to be killed.
     killing: bool,
@@ -74,8 +90,8 @@ pub struct Tracer {
     ready: VecDeque<Report>,
     /// Whether events were handed out since it was last said that none come.
     told: bool,
-    /// Failures of waitpid in a row.
-    failures: u32,
+    /// Stops of threads that the kernel called gone.
+    unresumed: Vec<(Stopped, Resume)>,
     notices: Vec<String>,
 }
 
@@ -97,6 +113,9 @@ enum Origin {
         /// When to look again for threads born while attaching.
         look_again: Option<Instant>,
         quiet_rounds: u32,
+        /// Those of which it was told that they, or threads of theirs, can't
+        /// be traced.
+        refused: HashSet<Pid>,
     },
 }
 
@@ -109,13 +128,10 @@ struct Program {
     /// Whether signals to forktrace are meant for the program, and a stop of
     /// the program is one of forktrace: not if it runs detached.
     foreground: bool,
+    /// Tells whether a signal came to the whole process group.
+    witness: Option<Witness>,
 }
 
-/// How long a signal to forktrace waits before it is passed on: somebody who
-/// signals the process group sends it to the program as well.
-const PASS_ON_AFTER: Duration = Duration::from_millis(10);
-/// How long such a signal to the program counts as the same.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// How often it is told that nothing happens, where that was asked for.
 const TICK_MS: i64 = 200;
 /// How long after attaching the thread lists are read again.
@@ -124,8 +140,6 @@ const LOOK_AGAIN_MS: i64 = 10;
 const QUIET_ROUNDS: u32 = 2;
 /// From so many tracees on waitpid is not fair enough.
 const MANY: usize = 8;
-/// waitpid may fail so often in a row before that counts.
-const FAILURES_MAX: u32 = 3;
 
 impl Tracer {
     /// Starts a program under trace.
@@ -147,6 +161,9 @@ impl Tracer {
             kill_on_exit: launch.kill_on_exit,
             end: None,
             foreground: !launch.detached,
+            // Without one signals to the group may come twice: better than a
+            // program that doesn't start.
+            witness: (!launch.detached).then(sys::witness).and_then(Result::ok),
             launched,
         };
         let how = How {
@@ -158,6 +175,10 @@ impl Tracer {
         let origin = Origin::Launched(Box::new(program));
         let mut tracer = Tracer::new(origin, target, inherited, how);
         tracer.machine.launch(tid);
+        if let Some(witness) = tracer.program().and_then(|p| p.witness.as_ref()) {
+            let tid = witness.tid();
+            tracer.machine.ignore(tid);
+        }
         sys::admit_signals(&tracer.inherited);
         if let Origin::Launched(program) = &mut tracer.origin {
             tracer.notices.extend(program.launched.notice.take());
@@ -178,12 +199,18 @@ impl Tracer {
             targets,
             look_again: None,
             quiet_rounds: 0,
+            refused: HashSet::new(),
         };
         let mut tracer = Tracer::new(origin, target, inherited, how);
         sys::admit_signals(&tracer.inherited);
-        tracer.look_for_threads();
+        if let Err(error) = tracer.look_for_threads() {
+            return Err(LaunchError::Refused(tracer.give_up(error)));
+        }
         if tracer.machine.is_empty() {
-            let reasons = std::mem::take(&mut tracer.notices);
+            let mut reasons = std::mem::take(&mut tracer.notices);
+            if reasons.is_empty() {
+                reasons.push("cannot attach: the processes have ended".to_owned());
+            }
             return Err(LaunchError::Refused(anyhow!("{}", reasons.join("; "))));
         }
         Ok(tracer)
@@ -217,14 +244,14 @@ impl Tracer {
             start: Instant::now(),
             how,
             to_pass_on: Vec::new(),
-            programs_own: Vec::new(),
+            last_report: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
             left_by: None,
             draining: false,
             ready: VecDeque::new(),
             told: false,
-            failures: 0,
+            unresumed: Vec::new(),
             notices: Vec::new(),
         };
         if !tracer.live.has_proc() {
@@ -288,36 +315,31 @@ impl Tracer {
         self.program().map(|program| program.launched.waiting.tid)
     }
 
-    fn resume_all(&mut self) -> anyhow::Result<()> {
-        for (stopped, how) in self.output.resume.drain(..) {
-            let tid = stopped.tid();
-            sys::resume(stopped, how)
-                .map_err(|errno| anyhow!("cannot resume thread {tid}: {errno}"))?;
-        }
-        Ok(())
-    }
-
     /// Waits for one report and lets the machine decide.
     fn advance(&mut self) -> anyhow::Result<Step> {
         // First what was fetched: leaving with a signal in hand would lose it.
         if let Some(report) = self.ready.pop_front() {
-            self.report(report);
+            self.report(report)?;
             return Ok(Step::Went);
         }
         if self.finished() {
             self.conclude();
             return Ok(Step::Done);
         }
-        if !self.output.events.is_empty() {
+        if self.output.is_ready() {
             return Ok(Step::Went);
         }
         self.pass_signals_on();
-        self.look_again_if_due();
+        self.look_again_if_due()?;
+        self.check_gone()?;
+        if !self.ready.is_empty() {
+            return Ok(Step::Went);
+        }
         let held = self.machine.is_waiting();
         if held {
             let now = self.start.elapsed();
             self.machine.overdue(now, &mut self.live, &mut self.output);
-            if !self.output.events.is_empty() || !self.output.resume.is_empty() {
+            if self.output.is_ready() || !self.output.resume.is_empty() {
                 return Ok(Step::Went);
             }
         }
@@ -332,11 +354,12 @@ impl Tracer {
             return Ok(Step::Idle);
         }
         let busy = held || looking || self.told || !self.to_pass_on.is_empty();
+        let watched = self.has_witness().then_some(sys::CHECK_MS);
         let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
-        sys::wake_every_ms(busy.then_some(sys::WAKE_MS).or(tick));
+        let idle = tick.or(watched);
+        sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
-                self.failures = 0;
                 self.ready.push_back(report);
                 self.fetch_more();
                 Ok(Step::Went)
@@ -345,12 +368,12 @@ impl Tracer {
                 self.conclude();
                 Ok(Step::Done)
             }
-            Ok(Waited::Nothing) | Err(Errno(libc::EINTR)) => Ok(Step::Idle),
-            Err(_) if self.failures < FAILURES_MAX => {
-                self.failures += 1;
-                Ok(Step::Went)
+            Ok(Waited::Nothing) | Err(Errno::EINTR) if self.all_vanished() => {
+                self.conclude();
+                Ok(Step::Done)
             }
-            Err(errno) => Err(anyhow!("{errno}")).context("cannot wait for the traced program"),
+            Ok(Waited::Nothing) | Err(Errno::EINTR) => Ok(Step::Idle),
+            Err(errno) => Err(anyhow!("cannot wait for the traced program: {errno}")),
         }
     }
 
@@ -370,6 +393,9 @@ impl Tracer {
         while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
             self.ready.push_back(report);
         }
+        if self.ready.len() < 2 {
+            return;
+        }
         // New threads first, before their creators' ends.
         let machine = &self.machine;
         self.ready
@@ -377,15 +403,12 @@ impl Tracer {
             .sort_by_key(|report| machine.group_of(report.tid).is_some());
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: Report) -> anyhow::Result<()> {
         let Report { tid, usage, .. } = report;
         let status = wait::decode(report.status);
         let root = self.root() == Some(tid);
-        if let Status::Stopped(Cause::Signal(signal)) = status
-            && sys::is_passed_on(signal)
-        {
-            self.note_signal(tid, signal);
-        }
+        self.heard_of(tid);
+        let told = self.output.events.len();
         let input = match status {
             Status::Stopped(cause) => Input::Stop(Stopped::new(tid), cause),
             Status::Ended(end) => {
@@ -395,14 +418,16 @@ impl Tracer {
                 Input::End(tid, Ended { end, usage })
             }
         };
-        self.machine.step(
-            self.start.elapsed(),
-            input,
-            &mut self.live,
-            &mut self.output,
-        );
+        let now = self.start.elapsed();
+        self.last_report = now;
+        self.machine
+            .step(now, input, &mut self.live, &mut self.output);
+        if self.live.refusal().is_some() {
+            // Told from answers that didn't come.
+            self.output.events.truncate(told);
+        }
         if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
-            self.stop_with_program(signal);
+            self.stop_with_program(signal)?;
         }
         if root && matches!(status, Status::Ended(_)) {
             self.after_program();
@@ -411,15 +436,27 @@ impl Tracer {
         if self.killing {
             self.kill_all();
         }
+        Ok(())
     }
 
     /// A terminal stopped the program: its shell waits for forktrace, so that
     /// stops as well, until the shell continues both.
-    fn stop_with_program(&mut self, signal: Signal) {
+    fn stop_with_program(&mut self, signal: Signal) -> anyhow::Result<()> {
         let foreground = self.program().is_some_and(|program| program.foreground);
-        if foreground && sys::group_was_stopped_by(signal) && self.resume_all().is_ok() {
+        if foreground && sys::group_was_stopped_by(signal) {
+            self.resume_all()?;
+            let witness = self.program().and_then(|program| program.witness.as_ref());
+            let witness = witness.map(Witness::tid);
+            // The whole job is stopped, then.
+            if let Some(tid) = witness {
+                sys::kill(tid, Signal(libc::SIGSTOP));
+            }
             sys::stop_self();
+            if let Some(tid) = witness {
+                sys::kill(tid, Signal(libc::SIGCONT));
+            }
         }
+        Ok(())
     }
 
     fn program_ended(&mut self, end: End) {
@@ -454,60 +491,6 @@ impl Tracer {
         }
     }
 
-    /// Remembers who signalled the program.
-    fn note_signal(&mut self, tid: Tid, signal: Signal) {
-        let root = self.root().map(Pid::from);
-        if root.is_none() || self.machine.group_of(tid) != root {
-            return;
-        }
-        let Ok(sender) = sys::signal_sender(tid) else {
-            return;
-        };
-        if sender != Some(sys::own_tid().0) {
-            let now = Instant::now();
-            self.programs_own
-                .retain(|(_, when)| now - *when < SAME_SIGNAL);
-            self.programs_own.push((Arrival { signal, sender }, now));
-        }
-    }
-
-    /// Passes on to the program what was sent to forktrace and meant for it:
-    /// not what its terminal or somebody who signals the group sent to both.
-    fn pass_signals_on(&mut self) {
-        let target = match self.program() {
-            Some(program) if program.end.is_none() && program.foreground => {
-                program.launched.waiting.tid
-            }
-            _ => return,
-        };
-        let now = Instant::now();
-        for arrival in sys::arrivals() {
-            let from_terminal = arrival.sender.is_none()
-                && arrival.signal != Signal(libc::SIGALRM)
-                && !(arrival.signal == Signal(libc::SIGHUP) && sys::leads_session());
-            if !from_terminal {
-                self.to_pass_on.push((arrival, now));
-            }
-        }
-        let own = &mut self.programs_own;
-        self.to_pass_on.retain(|(arrival, when)| {
-            // Without a timer nothing would come back to it in time.
-            if now - *when < PASS_ON_AFTER && sys::can_wake() {
-                return true;
-            }
-            let same = |(other, since): &(Arrival, Instant)| {
-                other == arrival && other.sender.is_some() && *since + SAME_SIGNAL > *when
-            };
-            match own.iter().position(same) {
-                Some(index) => {
-                    own.remove(index);
-                }
-                None => sys::kill(target, arrival.signal),
-            }
-            false
-        });
-    }
-
     fn finished(&mut self) -> bool {
         let done = match &self.origin {
             Origin::Launched(program) => {
@@ -534,11 +517,7 @@ impl Tracer {
         if passes_on {
             return false;
         }
-        // SIGALRM is a signal to the program only: here it is nobody's.
-        let told = sys::arrivals()
-            .into_iter()
-            .find(|arrival| arrival.signal != Signal(libc::SIGALRM));
-        let Some(Arrival { signal, .. }) = told else {
+        let Some(signal) = self.told_to_leave() else {
             return false;
         };
         if self.how.stops == Stops::Seccomp {
@@ -556,25 +535,27 @@ impl Tracer {
         true
     }
 
-    fn look_again_if_due(&mut self) {
+    fn look_again_if_due(&mut self) -> anyhow::Result<()> {
         let due = match &self.origin {
             Origin::Attached { look_again, .. } => look_again.is_some_and(|t| t <= Instant::now()),
             Origin::Launched(_) => false,
         };
         if due {
-            self.look_for_threads();
+            self.look_for_threads()?;
         }
+        Ok(())
     }
 
     /// Seizes the threads of the targets that are not traced yet.
-    fn look_for_threads(&mut self) {
+    fn look_for_threads(&mut self) -> anyhow::Result<()> {
         let Origin::Attached {
             targets,
             look_again,
             quiet_rounds,
+            refused,
         } = &mut self.origin
         else {
-            return;
+            return Ok(());
         };
         let first = look_again.is_none();
         let machine = &self.machine;
@@ -588,39 +569,43 @@ impl Tracer {
         };
         *look_again = (*quiet_rounds < QUIET_ROUNDS)
             .then(|| Instant::now() + Duration::from_millis(LOOK_AGAIN_MS as u64));
+        for (Pid(pid), reason) in round.refused {
+            if refused.insert(Pid(pid)) {
+                self.notices
+                    .push(format!("cannot attach to {pid}: {reason:#}"));
+            }
+        }
         let now = self.start.elapsed();
         for seized in round.seized {
             let tid = seized.tid;
             self.machine.attach(now, seized, &mut self.output);
             if self.how.stops == Stops::Syscall {
-                // Gone already, or it will stop: no third way.
-                let _ = sys::interrupt(tid);
+                self.interrupt(tid)?;
             }
         }
-        if first {
-            for (Pid(pid), reason) in round.refused {
-                self.notices
-                    .push(format!("cannot attach to {pid}: {reason:#}"));
-            }
-        }
+        Ok(())
     }
 }
 
 impl Source for Tracer {
     fn next(&mut self) -> anyhow::Result<Next> {
         loop {
-            if let Some(event) = self.output.events.pop_front() {
+            if self.how.order == Order::TraceeFirst
+                && let Err(error) = self.resume_all()
+            {
+                return Err(self.give_up(error));
+            }
+            if let Some(event) = self.output.pop() {
                 self.told = true;
                 return Ok(Next::Event(event));
             }
-            self.resume_all()?;
-            let step = self.advance()?;
-            match step {
-                _ if !self.output.events.is_empty() => {}
-                Step::Done => return Ok(Next::End),
-                Step::Idle if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
-                Step::Idle if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
-                Step::Idle | Step::Went => {}
+            match self.resume_all().and_then(|()| self.advance()) {
+                Ok(_) if self.output.is_ready() => {}
+                Ok(Step::Done) => return Ok(Next::End),
+                Ok(Step::Idle) if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Ok(Step::Idle) if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
+                Ok(Step::Idle | Step::Went) => {}
+                Err(error) => return Err(self.give_up(error)),
             }
         }
     }

@@ -18,6 +18,9 @@ pub enum Phase {
     /// At its entry, or at a seccomp stop: the call. `None` if it came through
     /// an ABI that is not known.
     Entry(Option<Syscall>),
+    /// At a seccomp stop that a filter of the program's own asked for: a call
+    /// that fails with ENOSYS where no tracer is.
+    Refused(Option<Syscall>),
     /// At its exit: the return value.
     Exit(i64),
     /// Neither.
@@ -52,12 +55,27 @@ pub trait Probe {
     /// [`Gone`] if the tracee was killed meanwhile.
     fn new_image(&mut self, task: &Stopped) -> Result<(u64, Abi), Gone>;
 
-    /// Changes the flags register of the clone that the tracee enters or is
-    /// in (or, at its first stop, that made it).
+    /// Changes the first argument register of the call that the tracee enters
+    /// or is in (or, at its first stop, that made it).
     ///
     /// # Errors
     /// [`Gone`] if the tracee was killed meanwhile.
-    fn set_clone_flags(&mut self, task: &Stopped, abi: Abi, flags: u64) -> Result<(), Gone>;
+    fn set_first_argument(&mut self, task: &Stopped, abi: Abi, value: u64) -> Result<(), Gone>;
+
+    /// Writes bytes below the tracee's stack pointer, and below what its code
+    /// may use there without moving it; x86_64 only. Returns where, and what
+    /// stood there; `None`, and nothing is written, if that can't be done.
+    fn lend_below_stack(&mut self, task: &Stopped, bytes: &[u8]) -> Option<(u64, Vec<u8>)>;
+
+    /// Writes to the tracee's memory. Whether all of it could be written.
+    fn write_memory(&mut self, task: &Stopped, addr: u64, bytes: &[u8]) -> bool;
+
+    /// At a seccomp stop: makes the call fail with ENOSYS, as it does without a
+    /// tracer.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn refuse(&mut self, task: &Stopped) -> Result<(), Gone>;
 
     /// The tracee's memory.
     fn memory(&mut self, task: &Stopped) -> impl Memory;
@@ -66,10 +84,14 @@ pub trait Probe {
     /// own (`NSpid` in `/proc/TID/status`); `None` if it is gone.
     fn ns_tids(&mut self, tid: Tid) -> Option<Vec<i32>>;
 
-    /// The identity of the thread's pid namespace (the inode of
-    /// `/proc/TID/ns/pid`); `None` if it is gone or hidden. Cheaper than
-    /// [`ns_tids`](Probe::ns_tids).
-    fn pid_ns(&mut self, tid: Tid) -> Option<u64>;
+    /// At a thread's first stop (PTRACE_EVENT_STOP): its tid in its own pid
+    /// namespace, which the kernel puts into the stop's siginfo
+    /// (`ptrace_do_notify`, kernel/signal.c). Cheaper than
+    /// [`ns_tids`](Probe::ns_tids) by far.
+    ///
+    /// # Errors
+    /// [`Gone`] if the tracee was killed meanwhile.
+    fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone>;
 
     /// Whether the thread sleeps until something happens (state S in
     /// `/proc/TID/status`), as it never does inside a creating call.

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use nix::unistd::{AccessFlags, Uid, User, access, getgrouplist};
 
 use super::sys::{self, Inherited, Plan, RunAs, Waiting};
-use super::{filter, live};
+use super::{attach, filter, live};
 use crate::event::Stops;
 use crate::ids::{Errno, Tid};
 
@@ -229,17 +229,51 @@ pub fn options(stops: Stops, kill_on_exit: bool) -> i32 {
 }
 
 fn refusal_hint(errno: Errno, tid: Tid) -> String {
-    let tracer = live::tracer_of(tid);
-    match (errno, tracer) {
+    match (errno, live::tracer_of(tid)) {
         (Errno::EPERM, Some(tracer)) => format!(
             "; process {} traces it already, as it does forktrace and its children",
             tracer.0
         ),
-        (Errno::EPERM, None) => "; ptrace is forbidden here: in a container allow it (docker run \
-                                 --cap-add=SYS_PTRACE), and see \
-                                 /proc/sys/kernel/yama/ptrace_scope"
-            .to_owned(),
-        (Errno::ENOSYS, _) => "; this kernel or sandbox has no ptrace".to_owned(),
+        (Errno::EPERM, None) => launch_hint(&attach::yama_scope()).to_owned(),
+        (Errno::ENOSYS, _) => attach::NO_PTRACE.to_owned(),
         _ => String::new(),
+    }
+}
+
+/// What to do where tracing one's own child is not permitted, given Yama's
+/// scope: 0 and 1 allow it, 2 asks for CAP_SYS_PTRACE, 3 forbids all.
+fn launch_hint(scope: &str) -> &'static str {
+    match scope {
+        "2" => {
+            "; kernel.yama.ptrace_scope is 2: tracing needs CAP_SYS_PTRACE, even of one's own \
+             children (sudo, or sysctl kernel.yama.ptrace_scope=1)"
+        }
+        "3" => "; kernel.yama.ptrace_scope is 3: tracing is forbidden until reboot",
+        _ => {
+            "; ptrace is forbidden here, by a seccomp filter or a security module: in a container \
+             allow it (docker run --cap-add=SYS_PTRACE)"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_setting_that_is_to_blame() {
+        for (scope, words) in [
+            ("", "--cap-add=SYS_PTRACE"),
+            ("0", "--cap-add=SYS_PTRACE"),
+            ("1", "--cap-add=SYS_PTRACE"),
+            ("2", "ptrace_scope is 2: tracing needs CAP_SYS_PTRACE"),
+            ("3", "ptrace_scope is 3: tracing is forbidden"),
+        ] {
+            let hint = launch_hint(scope);
+            assert!(
+                hint.starts_with("; ") && hint.contains(words),
+                "{scope}: {hint}"
+            );
+        }
     }
 }

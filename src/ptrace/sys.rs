@@ -7,12 +7,14 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+#[cfg(debug_assertions)]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::task::{Resume, Stopped};
 use crate::event::{Usage, Wanted};
-use crate::ids::{Errno, Signal, Tid};
+use crate::ids::{Errno, Pid, Signal, Tid};
 
 /// The error number of the last failed call.
 fn last_errno() -> Errno {
@@ -27,36 +29,69 @@ fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
     }
 }
 
-/// Faults for tests: `FORKTRACE_FAULT=CALL:N:ERRNO` makes the Nth call of a
-/// kind fail, in debug builds only. CALL is a ptrace request's number, `wait`,
-/// or `panic`, which panics at the Nth wait.
+/// A fault that a test asked for, in debug builds only:
+/// `FORKTRACE_FAULT=CALL:WHICH:HOW`.
+///
+/// CALL is a ptrace request's number, `wait` (waitpid), `readv`
+/// (process_vm_readv), `writev` (process_vm_writev), `proc` (a look into /proc), or `panic`, which panics at a
+/// wait. WHICH is `N`, the Nth of them, or `N+`, all from the Nth on. HOW is the
+/// number of an error, or `kill`: the call is made, but its target is killed
+/// before it, as may happen at any time.
 #[cfg(debug_assertions)]
-fn fault(call: &str) -> Option<Errno> {
+struct Fault {
+    call: String,
+    nth: usize,
+    lasts: bool,
+    /// `None`: kill.
+    errno: Option<Errno>,
+}
+
+#[cfg(debug_assertions)]
+impl Fault {
+    fn parse(plan: &str) -> Option<Fault> {
+        let [call, which, how] = plan.split(':').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        Some(Fault {
+            call: call.to_owned(),
+            nth: which.trim_end_matches('+').parse().ok()?,
+            lasts: which.ends_with('+'),
+            errno: match how {
+                "kill" => None,
+                number => Some(Errno(number.parse().ok()?)),
+            },
+        })
+    }
+}
+
+/// Whether a call is to fail in place of being made.
+#[cfg(debug_assertions)]
+fn fault(call: &str, tid: Option<Tid>) -> Option<Errno> {
+    static PLAN: OnceLock<Option<Fault>> = OnceLock::new();
     static MADE: AtomicUsize = AtomicUsize::new(0);
-    let plan = std::env::var("FORKTRACE_FAULT").ok()?;
-    let (kind, rest) = plan.split_once(':')?;
-    let (number, errno) = rest.split_once(':')?;
-    let number: usize = number.parse().ok()?;
-    let hit = kind == call && MADE.fetch_add(1, Ordering::Relaxed) + 1 == number;
-    let errno = errno.parse().ok()?;
-    hit.then_some(Errno(errno))
+    let plan = PLAN.get_or_init(|| Fault::parse(&std::env::var("FORKTRACE_FAULT").ok()?));
+    let plan = plan.as_ref().filter(|plan| plan.call == call)?;
+    let number = MADE.fetch_add(1, Ordering::Relaxed) + 1;
+    if number != plan.nth && !(plan.lasts && number > plan.nth) {
+        return None;
+    }
+    if let (None, Some(tid)) = (plan.errno, tid) {
+        kill(tid, Signal(libc::SIGKILL));
+    }
+    plan.errno
 }
 
 /// No faults in a release build.
 #[cfg(not(debug_assertions))]
-fn fault(_call: &str) -> Option<Errno> {
+fn fault(_call: &str, _tid: Option<Tid>) -> Option<Errno> {
     None
 }
 
-/// ptrace(2) with integers for address and data, tried once more where it
-/// fails: a refusal must be the kernel's last word before a tracee is given up.
+/// ptrace(2) with integers for address and data. Never tried twice: what an
+/// error means is for the caller to say.
 fn ptrace(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
-    ptrace_once(request, tid, addr, data).or_else(|_| ptrace_once(request, tid, addr, data))
-}
-
-fn ptrace_once(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(), Errno> {
     if cfg!(debug_assertions)
-        && let Some(errno) = fault(&request.to_string())
+        && let Some(errno) = fault(&request.to_string(), Some(tid))
     {
         return Err(errno);
     }
@@ -64,6 +99,17 @@ fn ptrace_once(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Res
     // callers below pass pointers to live buffers of the size given.
     let result = unsafe { libc::ptrace(request, tid.0, addr as *mut c_void, data as *mut c_void) };
     check(result).map(drop)
+}
+
+/// A file of /proc, whole.
+///
+/// # Errors
+/// ENOENT or ESRCH if it is about a task that is gone.
+pub fn read_proc(path: &str) -> io::Result<Vec<u8>> {
+    match fault("proc", None) {
+        Some(errno) => Err(io::Error::from_raw_os_error(errno.0)),
+        None => std::fs::read(path),
+    }
 }
 
 /// Starts to trace a thread without stopping it.
@@ -77,16 +123,16 @@ pub fn seize(tid: Tid, options: c_int) -> Result<(), Errno> {
 /// Makes a seized tracee stop.
 ///
 /// # Errors
-/// ESRCH if it is gone.
+/// ESRCH if it is gone; EIO if it is just going.
 pub fn interrupt(tid: Tid) -> Result<(), Errno> {
     ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)
 }
 
-/// Lets a stopped tracee go on. A tracee that was killed in its stop can't
-/// and needn't: ESRCH is no error here.
+/// Lets a stopped tracee go on.
 ///
 /// # Errors
-/// Any other refusal.
+/// ESRCH if the tracee was killed in its stop: it is dying, and nothing need be
+/// done. Any other refusal leaves it stopped.
 pub fn resume(task: Stopped, how: Resume) -> Result<(), Errno> {
     let number = |signal: Option<Signal>| signal.map_or(0, |s| s.0 as usize);
     let (request, data) = match how {
@@ -95,10 +141,7 @@ pub fn resume(task: Stopped, how: Resume) -> Result<(), Errno> {
         Resume::Listen => (libc::PTRACE_LISTEN, 0),
         Resume::Detach(signal) => (libc::PTRACE_DETACH, number(signal)),
     };
-    match ptrace(request, task.tid(), 0, data) {
-        Err(Errno(libc::ESRCH)) => Ok(()),
-        other => other,
-    }
+    ptrace(request, task.tid(), 0, data)
 }
 
 /// `PTRACE_GETEVENTMSG`.
@@ -141,17 +184,17 @@ pub fn syscall_info(tid: Tid) -> Result<SyscallInfo, Errno> {
     Ok(info)
 }
 
-/// Who sent the signal that a tracee stopped for (`PTRACE_GETSIGINFO`);
-/// `None`: the kernel.
+/// The number in the siginfo of a ptrace stop that is no signal
+/// (`PTRACE_GETSIGINFO`): the stopped thread's own, in its own pid namespace.
 ///
 /// # Errors
 /// ESRCH if the tracee was killed in its stop.
-pub fn signal_sender(tid: Tid) -> Result<Option<i32>, Errno> {
+pub fn stop_sender(tid: Tid) -> Result<i32, Errno> {
     // SAFETY: all zeros are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     ptrace(libc::PTRACE_GETSIGINFO, tid, 0, &raw mut info as usize)?;
-    // SAFETY: with a code that isn't the kernel's, the sender is there.
-    Ok((info.si_code <= 0).then(|| unsafe { info.si_pid() }))
+    // SAFETY: a ptrace stop's siginfo has a sender.
+    Ok(unsafe { info.si_pid() })
 }
 
 /// Changes the general registers (`PTRACE_SETREGS`).
@@ -212,50 +255,87 @@ pub fn read_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     if wanted == 0 {
         return 0;
     }
-    // SAFETY: `local` describes live, writable buffers that nobody else uses
-    // during the call; `remote` is only looked up in the tracee.
-    let got = unsafe {
-        libc::process_vm_readv(
-            tid.0,
-            local.as_ptr(),
-            locals as libc::c_ulong,
-            remote.as_ptr(),
-            remotes as libc::c_ulong,
-            0,
-        )
+    let read = || {
+        // SAFETY: `local` describes live, writable buffers that nobody else
+        // uses during the call; `remote` is only looked up in the tracee.
+        let got = unsafe {
+            libc::process_vm_readv(
+                tid.0,
+                local.as_ptr(),
+                locals as libc::c_ulong,
+                remote.as_ptr(),
+                remotes as libc::c_ulong,
+                0,
+            )
+        };
+        check(got as libc::c_long)
     };
-    match usize::try_from(got) {
-        Ok(got) => got,
-        Err(_) if matches!(last_errno(), Errno(libc::EPERM | libc::ENOSYS)) => {
-            peek_memory(tid, places)
-        }
-        Err(_) => 0,
+    match fault("readv", Some(tid)).map_or_else(read, Err) {
+        Ok(got) => got as usize,
+        // Nobody, or nothing, is there.
+        Err(Errno(libc::ESRCH | libc::EFAULT)) => 0,
+        Err(_) => peek_memory(tid, places),
     }
+}
+
+/// Copies to a tracee's memory with process_vm_writev(2), or, where a sandbox
+/// forbids that, word by word. Returns how many bytes were written.
+pub fn write_memory(tid: Tid, addr: u64, bytes: &[u8]) -> usize {
+    let local = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: addr as *mut c_void,
+        iov_len: bytes.len(),
+    };
+    let write = || {
+        // SAFETY: `local` describes a live buffer, which is only read; `remote`
+        // is only looked up in the tracee.
+        let put =
+            unsafe { libc::process_vm_writev(tid.0, &raw const local, 1, &raw const remote, 1, 0) };
+        check(put as libc::c_long)
+    };
+    match fault("writev", Some(tid)).map_or_else(write, Err) {
+        Ok(put) => put as usize,
+        // Nobody, or nothing, is there.
+        Err(Errno(libc::ESRCH | libc::EFAULT)) => 0,
+        Err(_) => poke_memory(tid, addr, bytes),
+    }
+}
+
+/// The slow way to write; whole words only.
+fn poke_memory(tid: Tid, addr: u64, bytes: &[u8]) -> usize {
+    let words = bytes.as_chunks::<8>().0;
+    let poke = |(index, word): (usize, &[u8; 8])| {
+        let at = addr as usize + index * 8;
+        ptrace(libc::PTRACE_POKEDATA, tid, at, usize::from_ne_bytes(*word)).is_ok()
+    };
+    words
+        .iter()
+        .enumerate()
+        .take_while(|word| poke(*word))
+        .count()
+        * 8
 }
 
 /// The slow way, word by word, for where a sandbox forbids process_vm_readv.
 fn peek_memory(tid: Tid, places: &mut [(u64, &mut [u8])]) -> usize {
     let mut total = 0;
     for (addr, buf) in places {
-        for (index, chunk) in buf.chunks_mut(8).enumerate() {
+        let mut done = 0;
+        while done < buf.len() {
+            // Aligned: a word that crosses into an unmapped page can't be read.
+            let at = addr.wrapping_add(done as u64);
+            let skip = (at % 8) as usize;
             let mut word: u64 = 0;
-            let at = addr.wrapping_add(index as u64 * 8);
-            // SAFETY: the raw system call stores one word at its data pointer,
-            // which is that of `word`.
-            let result = unsafe {
-                libc::syscall(
-                    libc::SYS_ptrace,
-                    libc::PTRACE_PEEKDATA,
-                    tid.0,
-                    at,
-                    &raw mut word,
-                )
-            };
-            if result == -1 {
+            if peek(tid, at - skip as u64, &mut word).is_err() {
                 return total;
             }
-            chunk.copy_from_slice(&word.to_ne_bytes()[..chunk.len()]);
-            total += chunk.len();
+            let length = (8 - skip).min(buf.len() - done);
+            buf[done..done + length].copy_from_slice(&word.to_ne_bytes()[skip..skip + length]);
+            done += length;
+            total += length;
         }
     }
     total
@@ -270,6 +350,25 @@ pub struct Report {
     pub status: i32,
     /// What its process used so far, if that was asked for.
     pub usage: Option<Usage>,
+}
+
+/// One word of a tracee's memory, by the raw system call: the C library's
+/// function returns the word in place of an error.
+fn peek(tid: Tid, addr: u64, word: &mut u64) -> Result<(), Errno> {
+    if let Some(errno) = fault("2", Some(tid)) {
+        return Err(errno);
+    }
+    // SAFETY: the kernel stores one word at its data pointer, that of `word`.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_PEEKDATA,
+            tid.0,
+            addr,
+            std::ptr::from_mut(word),
+        )
+    };
+    check(result).map(drop)
 }
 
 /// What waiting for a report came to.
@@ -290,11 +389,11 @@ pub enum Waited {
 /// EINTR when a signal handler ran.
 pub fn wait(at_once: bool, usage: Wanted) -> Result<Waited, Errno> {
     if cfg!(debug_assertions)
-        && let Some(errno) = fault("wait")
+        && let Some(errno) = fault("wait", None)
     {
         return Err(errno);
     }
-    assert!(fault("panic").is_none(), "a fault that was asked for");
+    assert!(fault("panic", None).is_none(), "a fault that was asked for");
     let mut status = 0;
     let options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
     // SAFETY: all fields are integers, for which zero is a value.
@@ -362,6 +461,20 @@ pub fn kill(tid: Tid, signal: Signal) {
     unsafe { libc::kill(tid.0, signal.0) };
 }
 
+/// Whether there is a thread of this number, be it a zombie.
+pub fn exists(tid: Tid) -> bool {
+    // SAFETY: a system call on numbers.
+    let result = unsafe { libc::kill(tid.0, 0) };
+    result == 0 || last_errno() != Errno::ESRCH
+}
+
+/// forktrace's own parent, if that is one to be signalled: not init, nor one in
+/// another pid namespace.
+pub fn parent() -> Option<Pid> {
+    // SAFETY: only numbers.
+    Some(Pid(unsafe { libc::getppid() })).filter(|parent| parent.0 > 1)
+}
+
 // ---- forktrace's own signals ------------------------------------------------
 
 /// The disposition of SIGPIPE before Rust's runtime ignored it.
@@ -418,9 +531,11 @@ pub struct Arrival {
     pub sender: Option<i32>,
 }
 
-/// Whether a signal is one of those that forktrace takes for the program.
-pub fn is_passed_on(signal: Signal) -> bool {
-    PASSED_ON.contains(&signal.0)
+/// The process that sent a signal; `None` if the kernel did. 0 where the kernel
+/// had no room to note it (RLIMIT_SIGPENDING).
+fn sender_of(info: &libc::siginfo_t) -> Option<i32> {
+    // SAFETY: with a code that isn't the kernel's, the sender is there.
+    (info.si_code <= 0).then(|| unsafe { info.si_pid() })
 }
 
 /// Arrivals that were not looked at yet: 0, or signal, kernel bit and sender.
@@ -431,9 +546,9 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
     // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
     unsafe {
         let errno = *libc::__errno_location();
-        let kernel = (*info).si_code > 0;
-        let sender = if kernel { 0 } else { (*info).si_pid() };
-        let word = (signal as u64) << 40 | u64::from(kernel) << 32 | u64::from(sender as u32);
+        let sender = sender_of(&*info);
+        let kernel = u64::from(sender.is_none());
+        let word = (signal as u64) << 40 | kernel << 32 | u64::from(sender.unwrap_or(0) as u32);
         for slot in &ARRIVALS {
             let free = slot.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
             if free.is_ok() {
@@ -463,21 +578,16 @@ pub fn arrivals() -> Vec<Arrival> {
         .collect()
 }
 
-/// Whether forktrace leads its session: a terminal that hangs up tells only
-/// the leader.
-pub fn leads_session() -> bool {
-    // SAFETY: only numbers.
-    unsafe { libc::getsid(0) == libc::getpid() }
-}
-
 extern "C" fn on_wake(_signal: c_int) {}
 
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
+/// How often it is interrupted else, to see whether all is well.
+pub const CHECK_MS: i64 = 1000;
 
 /// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
 static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
-/// Its period; 0: it is not running.
+/// Its period now, in milliseconds; 0: it doesn't run.
 static WAKING: AtomicI64 = AtomicI64::new(0);
 
 /// Whether there is such a timer; not where no signal may be queued
@@ -495,16 +605,16 @@ fn wake_signal() -> c_int {
 /// Makes [`wait`] return with EINTR again and again until told otherwise
 /// (`None`): a single time might come before it blocks.
 pub fn wake_every_ms(period: Option<i64>) {
-    let period = period.unwrap_or(0);
-    if WAKING.swap(period, Ordering::Relaxed) == period {
+    let ms = period.unwrap_or(0);
+    if WAKING.swap(ms, Ordering::Relaxed) == ms {
         return;
     }
     let Some(timer) = WAKE_TIMER.load(Ordering::Relaxed).checked_sub(1) else {
         return;
     };
     let time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: period * 1_000_000,
+        tv_sec: ms / 1000,
+        tv_nsec: ms % 1000 * 1_000_000,
     };
     let times = libc::itimerspec {
         it_interval: time,
@@ -592,7 +702,8 @@ pub fn take_signals() -> Inherited {
         }
         let wake: extern "C" fn(c_int) = on_wake;
         set(wake_signal(), wake as usize, 0, false);
-        set(libc::SIGCHLD, libc::SIG_DFL, 0, false);
+        // Nor is a signal wanted at each stop of a tracee.
+        set(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDSTOP, false);
         // A stopped tracer would stall what it traces: it stops only when the
         // program does.
         let stop: extern "C" fn(c_int) = on_stop;
@@ -644,6 +755,148 @@ pub fn die_by(signal: Signal) {
         libc::sigaddset(&raw mut set, signal.0);
         libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
         libc::kill(libc::getpid(), signal.0);
+    }
+}
+
+// ---- the witness ------------------------------------------------------------
+
+/// A child of forktrace in its process group, which blocks all signals and tells
+/// on request which came to it: they came to the whole group.
+#[derive(Debug)]
+pub struct Witness {
+    tid: Tid,
+    line: OwnedFd,
+}
+
+/// How long an answer is waited for.
+const ANSWER_MS: c_int = 500;
+/// In an answer, the kernel as a sender; no process has this number.
+const KERNEL: i32 = -1;
+/// What the witness can tell at once.
+const TOLD_MAX: usize = 64;
+
+/// Makes a witness. It ends with forktrace.
+///
+/// # Errors
+/// Where no process or socket is to be had.
+pub fn witness() -> io::Result<Witness> {
+    let mut fds = [0; 2];
+    // SAFETY: a live array of two; the descriptors are new and owned here. The
+    // child makes async-signal-safe calls only.
+    unsafe {
+        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+        if libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        let [line, far] = fds.map(|fd| OwnedFd::from_raw_fd(fd));
+        // From the first moment on: what comes before is not to be taken.
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut mask);
+        let pid = libc::fork();
+        if pid == 0 {
+            testify(far.as_raw_fd(), &all);
+        }
+        let error = io::Error::last_os_error();
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
+        match pid {
+            -1 => Err(error),
+            pid => Ok(Witness {
+                tid: Tid(pid),
+                line,
+            }),
+        }
+    }
+}
+
+/// The life of the witness: it answers until forktrace is gone.
+///
+/// # Safety
+/// To be called in a freshly forked child.
+unsafe fn testify(line: RawFd, all: &libc::sigset_t) -> ! {
+    // SAFETY: plain system calls with live buffers; nothing is allocated.
+    unsafe {
+        // Its own name: who signals all that are called forktrace doesn't mean it.
+        libc::prctl(libc::PR_SET_NAME, c"signal-witness".as_ptr(), 0, 0, 0);
+        // Nothing that forktrace was given stays open by it.
+        libc::dup2(line, 0);
+        if libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) == -1 {
+            for fd in 1..1024 {
+                libc::close(fd);
+            }
+        }
+        let at_once: libc::timespec = std::mem::zeroed();
+        let mut request = [0u8; 1];
+        while libc::read(0, request.as_mut_ptr().cast(), 1) == 1 {
+            let mut told = [0u8; TOLD_MAX * 8];
+            let mut count = 0;
+            while count < TOLD_MAX {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                let signal = libc::sigtimedwait(all, &raw mut info, &raw const at_once);
+                if signal == -1 {
+                    break;
+                }
+                let sender = sender_of(&info).unwrap_or(KERNEL);
+                let place = &mut told[count * 8..count * 8 + 8];
+                place[..4].copy_from_slice(&signal.to_ne_bytes());
+                place[4..].copy_from_slice(&sender.to_ne_bytes());
+                count += 1;
+            }
+            // One byte more: an empty message would look like an end.
+            if libc::send(0, told.as_ptr().cast(), count * 8 + 1, libc::MSG_NOSIGNAL) == -1 {
+                break;
+            }
+        }
+        libc::_exit(0)
+    }
+}
+
+impl Witness {
+    /// Its tid: an untraced child of forktrace.
+    pub fn tid(&self) -> Tid {
+        self.tid
+    }
+
+    /// The signals that came to the process group since this was last asked.
+    pub fn ask(&mut self) -> Vec<Arrival> {
+        let line = self.line.as_raw_fd();
+        let mut told = [0u8; TOLD_MAX * 8 + 1];
+        // SAFETY: live buffers of the sizes given.
+        let got = unsafe {
+            if libc::send(line, [0u8].as_ptr().cast(), 1, libc::MSG_NOSIGNAL) != 1 {
+                return Vec::new();
+            }
+            let mut wait = libc::pollfd {
+                fd: line,
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // It may be stopped, by somebody who means it.
+            while libc::poll(&raw mut wait, 1, ANSWER_MS) == -1 && last_errno() == Errno::EINTR {}
+            libc::recv(
+                line,
+                told.as_mut_ptr().cast(),
+                told.len(),
+                libc::MSG_DONTWAIT,
+            )
+        };
+        let got = usize::try_from(got).unwrap_or(0);
+        let number = |bytes: &[u8]| i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        told[..got]
+            .chunks_exact(8)
+            .map(|place| Arrival {
+                signal: Signal(number(&place[..4])),
+                sender: Some(number(&place[4..])).filter(|sender| *sender != KERNEL),
+            })
+            .collect()
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        kill(self.tid, Signal(libc::SIGKILL));
+        reap(self.tid);
     }
 }
 

@@ -249,7 +249,7 @@ impl Tree {
         match child.followed {
             Followed::Yes => {}
             Followed::NotAsked => node.set_fate(Fate::NotFollowed),
-            Followed::Untraced => node.set_fate(Fate::Untraced),
+            Followed::Untraced | Followed::Stranded => node.set_fate(Fate::Untraced),
         }
     }
 

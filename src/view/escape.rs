@@ -3,11 +3,29 @@
 
 use std::fmt::Write;
 
+use crate::ids::Comm;
+
 /// Appends `bytes` as the inside of a C string: printable ASCII as it is,
 /// the rest as `\n`, `\t` and the like, or in octal, with three digits only
 /// where a digit follows.
 pub fn quote(out: &mut String, bytes: &[u8]) {
     out.push('"');
+    escape(out, bytes, b"");
+    out.push('"');
+}
+
+/// Appends a thread's name as strace does: `<ruby>`; angle brackets in it are
+/// escaped. Nothing where it is not known.
+pub fn name(out: &mut String, comm: Comm) {
+    if !comm.is_empty() {
+        out.push('<');
+        escape(out, comm.as_bytes(), b"<>");
+        out.push('>');
+    }
+}
+
+/// Escapes what [`quote`] does, and what is in `also`.
+fn escape(out: &mut String, bytes: &[u8], also: &[u8]) {
     for (index, byte) in bytes.iter().enumerate() {
         match byte {
             b'"' | b'\\' => {
@@ -19,7 +37,7 @@ pub fn quote(out: &mut String, bytes: &[u8]) {
             b'\r' => out.push_str("\\r"),
             b'\t' => out.push_str("\\t"),
             b'\x0b' => out.push_str("\\v"),
-            b' '..=b'~' => out.push(char::from(*byte)),
+            b' '..=b'~' if !also.contains(byte) => out.push(char::from(*byte)),
             _ => {
                 let digit_follows = bytes
                     .get(index + 1)
@@ -33,7 +51,6 @@ pub fn quote(out: &mut String, bytes: &[u8]) {
             }
         }
     }
-    out.push('"');
 }
 
 /// Appends `bytes` quoted, each as `\x..`.
@@ -64,6 +81,23 @@ mod tests {
         assert_eq!(quoted(b"\x01x"), r#""\1x""#);
         assert_eq!(quoted("é".as_bytes()), r#""\303\251""#);
         assert_eq!(quoted(b"\x7f"), r#""\177""#);
+    }
+
+    #[test]
+    fn names_are_as_strace_writes_them() {
+        for (name, shown) in [
+            (&b"ruby"[..], "<ruby>"),
+            (b"a<b>c", r"<a\74b\76c>"),
+            (b"q\"x\\y", r#"<q\"x\\y>"#),
+            (b"sp ace", "<sp ace>"),
+            (b"\x1b[3m7", r"<\33[3m7>"),
+            (b"<1", r"<\0741>"),
+            (b"", ""),
+        ] {
+            let mut out = String::new();
+            super::name(&mut out, Comm::new(name));
+            assert_eq!(out, shown);
+        }
     }
 
     proptest::proptest! {

@@ -2,6 +2,7 @@
 //! traces.
 
 pub mod escape;
+pub mod filtered;
 pub mod output;
 pub mod sinks;
 pub mod status;
@@ -10,6 +11,7 @@ pub mod summary;
 pub mod summary_json;
 pub mod syntax;
 pub mod text;
+pub mod times;
 pub mod tree;
 pub mod units;
 
@@ -48,6 +50,8 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
     let format = Format {
         detail: look.detail,
         palette: style::palette(look.color, output.is_terminal()),
+        times: look.times,
+        names: look.names,
     };
     Ok(match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format)),
@@ -64,6 +68,10 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written; nothing more will be then.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Whether each event is shown at once, to somebody who may see it beside
+    /// what the program itself writes.
+    fn is_prompt(&self) -> bool;
 
     /// Nothing happened for a moment: writes what was collected.
     ///

@@ -68,6 +68,11 @@ impl Output {
         })
     }
 
+    /// Whether lines are collected before they are written.
+    pub fn collects(&self) -> bool {
+        self.collected.is_some()
+    }
+
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         self.file.is_terminal()
@@ -85,7 +90,7 @@ impl Output {
     /// As write(2).
     pub fn write_lines(&mut self, lines: &str) -> io::Result<()> {
         let Some(collected) = &mut self.collected else {
-            return self.write(lines);
+            return self.write(lines.as_bytes());
         };
         collected.push_str(lines);
         match collected.len() {
@@ -102,14 +107,23 @@ impl Output {
         let Some(mut collected) = self.collected.take() else {
             return Ok(());
         };
-        let written = self.write(&collected);
+        let written = self.write(collected.as_bytes());
         collected.clear();
         self.collected = Some(collected);
         written
     }
 
-    fn write(&mut self, lines: &str) -> io::Result<()> {
-        let mut left = lines.as_bytes();
+    /// Writes any bytes at once, after what was collected.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.flush()?;
+        self.write(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut left = bytes;
         while !left.is_empty() {
             match self.file.write(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -50,11 +50,11 @@ impl Status {
     /// pipe (a pager would share the terminal).
     pub fn open(config: &Config) -> Option<Status> {
         let quiet = |to: &Destination, kind: ViewKind| match to {
-            Destination::Stderr => kind.waits(),
-            Destination::Stdout => kind.waits() && io::stdout().is_terminal(),
+            Destination::Stderr => !kind.is_streamed(),
+            Destination::Stdout => !kind.is_streamed() && io::stdout().is_terminal(),
             Destination::File(_) => true,
         };
-        let wanted = config.views.iter().any(|view| view.kind.waits())
+        let wanted = config.views.iter().any(|view| !view.kind.is_streamed())
             && config.views.iter().all(|view| quiet(&view.to, view.kind))
             && config.look.detail != Detail::Quiet
             && io::stderr().is_terminal()

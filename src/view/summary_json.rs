@@ -61,6 +61,10 @@ impl Sink for SummaryJsonView {
         Ok(())
     }
 
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
     fn quiet(&mut self) -> io::Result<()> {
         Ok(())
     }

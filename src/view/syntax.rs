@@ -10,6 +10,7 @@ use crate::clone::flags::CSIGNAL;
 use crate::clone::{
     Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
 };
+use crate::digits;
 use crate::event::{Child, Outcome};
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Errno, Signal};
@@ -18,16 +19,16 @@ use crate::ids::{Errno, Signal};
 fn addr(out: &mut String, value: u64) {
     match value {
         0 => out.push_str("NULL"),
-        _ => hex(out, value),
+        _ => digits::hex(out, value),
     }
 }
 
 /// A number in hex; zero has no prefix.
 fn hex(out: &mut String, value: u64) {
-    let _ = match value {
-        0 => write!(out, "0"),
-        _ => write!(out, "{value:#x}"),
-    };
+    match value {
+        0 => out.push('0'),
+        _ => digits::hex(out, value),
+    }
 }
 
 /// Flags by name, those of `known` first; the rest in hex.
@@ -35,9 +36,11 @@ fn flags(out: &mut String, value: u64, known: CloneFlags) {
     let mut left = value;
     let mut separator = "";
     // strace lists the flags of clone, then those that only clone3 has.
-    let names = CloneFlags(value).iter();
-    let (later, first): (Vec<_>, Vec<_>) = names.partition(|(flag, _)| LATER.any(*flag));
-    for (flag, name) in first.into_iter().chain(later) {
+    let names = |later: bool| {
+        let these = CloneFlags(value & if later { LATER.0 } else { !LATER.0 });
+        these.iter()
+    };
+    for (flag, name) in names(false).chain(names(true)) {
         if known.has(flag) && flag != CloneFlags::DETACHED {
             out.push_str(separator);
             out.push_str(name);
@@ -69,22 +72,33 @@ pub fn request(out: &mut String, request: &Request, outcome: &Outcome) {
     }
 }
 
+/// The flags word of clone: flags, then the exit signal.
+pub fn clone_flags(out: &mut String, word: u64) {
+    let set = word & !CSIGNAL;
+    let signal = Signal((word & CSIGNAL) as i32);
+    match (set, signal.0) {
+        (0, _) => {
+            let _ = write!(out, "{signal}");
+        }
+        (_, 0) => flags(out, set, !LATER),
+        _ => {
+            flags(out, set, !LATER);
+            let _ = write!(out, "|{signal}");
+        }
+    }
+}
+
+/// The flags of clone3.
+pub fn clone3_flags(out: &mut String, set: CloneFlags) {
+    flags(out, set.0, CloneFlags(u64::MAX));
+}
+
 fn clone(out: &mut String, args: &LegacyClone, child: Option<&Child>) {
     out.push_str("(child_stack=");
     addr(out, args.stack);
     out.push_str(", flags=");
+    clone_flags(out, args.flags);
     let set = CloneFlags(args.flags & !CSIGNAL);
-    let signal = Signal((args.flags & CSIGNAL) as i32);
-    match (set.0, signal.0) {
-        (0, _) => {
-            let _ = write!(out, "{signal}");
-        }
-        (_, 0) => flags(out, set.0, !LATER),
-        _ => {
-            flags(out, set.0, !LATER);
-            let _ = write!(out, "|{signal}");
-        }
-    }
     if set.any(CloneFlags::PARENT_SETTID | CloneFlags::PIDFD) {
         let stored = child.and_then(|c| {
             if set.has(CloneFlags::PARENT_SETTID) {
@@ -96,7 +110,9 @@ fn clone(out: &mut String, args: &LegacyClone, child: Option<&Child>) {
         out.push_str(", parent_tid=");
         match stored {
             Some(word) => {
-                let _ = write!(out, "[{word}]");
+                out.push('[');
+                digits::decimal(out, word);
+                out.push(']');
             }
             None => addr(out, args.parent_tid),
         }
@@ -154,15 +170,19 @@ fn clone3(out: &mut String, call: &Clone3, child: Option<&Child>) {
             }
         }
     }
-    let _ = write!(out, ", {})", call.size);
+    out.push_str(", ");
+    digits::unsigned(out, call.size);
+    out.push(')');
 }
 
 fn structure(out: &mut String, args: &CloneArgs, the_tls: Tls, set_tid: &SetTid, tail: &Tail) {
     let set = args.flags;
     out.push_str("{flags=");
-    flags(out, set.0, CloneFlags(u64::MAX));
+    clone3_flags(out, set);
     let field = |out: &mut String, name: &str, value: u64| {
-        let _ = write!(out, ", {name}=");
+        for part in [", ", name, "="] {
+            out.push_str(part);
+        }
         addr(out, value);
     };
     if set.has(CloneFlags::PIDFD) {
@@ -236,6 +256,11 @@ fn stored(out: &mut String, child: &Child) {
 
 /// An exec call: name and arguments, without the result.
 pub fn exec(out: &mut String, exec: &ExecCall) {
+    if exec.is_unseen() {
+        // strace's sign for what it can't know.
+        out.push_str("(???)");
+        return;
+    }
     out.push('(');
     if let Some((dirfd, _)) = exec.at() {
         let _ = match dirfd {
@@ -349,15 +374,24 @@ pub fn name(request: &Request) -> &'static str {
 /// The result of a creating call that made a child: its pid as forktrace sees
 /// it, and where pid namespaces differ what the others see.
 pub fn child(out: &mut String, child: &Child) {
-    let _ = match (child.tid, child.returned, child.own) {
-        (None, returned, _) => write!(out, "{returned} (in the caller's pid namespace)"),
-        (Some(tid), returned, own) if tid.0 == own && tid.0 == returned => write!(out, "{tid}"),
-        (Some(tid), returned, own) if tid.0 == returned || own == returned => {
-            write!(out, "{tid} ({own} in its pid namespace)")
+    named_child(out, child, |_| {});
+}
+
+/// The same, with what `name` appends behind the pid.
+pub fn named_child(out: &mut String, child: &Child, name: impl FnOnce(&mut String)) {
+    let (returned, own) = (child.returned, child.own);
+    let shown = child.tid.map_or(returned, |tid| tid.0);
+    digits::decimal(out, shown);
+    name(out);
+    let _ = match child.tid {
+        None => write!(out, " (in the caller's pid namespace)"),
+        Some(_) if shown == own && shown == returned => Ok(()),
+        Some(_) if shown == returned || own == returned => {
+            write!(out, " ({own} in its pid namespace)")
         }
-        (Some(tid), returned, own) => write!(
+        Some(_) => write!(
             out,
-            "{tid} ({returned} in the caller's, {own} in its pid namespace)"
+            " ({returned} in the caller's, {own} in its pid namespace)"
         ),
     };
 }

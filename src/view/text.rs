@@ -2,24 +2,29 @@
 
 use std::fmt::Write;
 use std::io;
+use std::time::Duration;
 
-use super::escape::quote;
+use super::escape::{self, quote};
 use super::output::Output;
 use super::style::{Palette, Part};
+use super::times::{self, Clock};
 use super::{Sink, syntax};
+use crate::clone::meaning::Untraced;
 use crate::clone::{explain, meaning};
-use crate::config::Detail;
+use crate::config::{Detail, Shown, Times};
+use crate::digits;
 use crate::event::{
     Attached, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
 };
 use crate::exec;
-use crate::ids::{Errno, Pid, Tid};
+use crate::ids::{Comm, Errno, Pid};
 
 /// The text view.
 #[derive(Debug)]
 pub struct TextView {
     output: Output,
     format: Format,
+    clock: Clock,
     lines: String,
 }
 
@@ -30,6 +35,10 @@ pub struct Format {
     pub detail: Detail,
     /// Their colours.
     pub palette: Palette,
+    /// Their times.
+    pub times: Times,
+    /// Whether tids have names.
+    pub names: Shown,
 }
 
 impl TextView {
@@ -38,6 +47,7 @@ impl TextView {
         TextView {
             output,
             format,
+            clock: Clock::new(format.times),
             lines: String::with_capacity(1024),
         }
     }
@@ -46,11 +56,15 @@ impl TextView {
 impl Sink for TextView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.lines.clear();
-        self.format.event(&mut self.lines, event);
+        self.format.event(&mut self.clock, &mut self.lines, event);
         if self.lines.is_empty() {
             return Ok(());
         }
         self.output.write_lines(&self.lines)
+    }
+
+    fn is_prompt(&self) -> bool {
+        !self.output.collects()
     }
 
     fn quiet(&mut self) -> io::Result<()> {
@@ -67,21 +81,60 @@ const MEANING: &str = "  # ";
 
 impl Format {
     /// Appends the lines of an event, each with its newline.
-    pub fn event(self, out: &mut String, event: &Event) {
+    pub fn event(self, clock: &mut Clock, out: &mut String, event: &Event) {
         match &event.kind {
-            EventKind::Start(start) => self.start(out, start),
-            EventKind::Create(create) => self.create(out, event.tid, event.tgid, create),
-            EventKind::Exec(exec) => self.exec(out, event.tid, event.tgid, exec),
-            EventKind::End(ended) => self.end(out, event.tid, ended.end),
+            EventKind::Start(start) => {
+                clock.start(start.wall);
+                self.start(out, start);
+            }
+            EventKind::Tracing => {
+                let _ = writeln!(
+                    out,
+                    "# {} calls ptrace: what forktrace traces can't be traced by another (EPERM)",
+                    event.tid
+                );
+            }
+            // For whoever sent the signal, not for the trace.
+            EventKind::MustStay(_) => {}
+            // The child's exec says it, too.
+            EventKind::VforkDone { .. } => {}
+            _ => {
+                self.head(clock, out, event);
+                self.happening(out, event);
+                out.push('\n');
+                self.details(out, event);
+            }
+        }
+    }
+
+    /// What a line starts with: which thread, and when.
+    fn head(self, clock: &mut Clock, out: &mut String, event: &Event) {
+        self.palette.paint(out, Part::Tid, |out| {
+            digits::decimal(out, event.tid.0);
+            self.name(out, event.comm);
+        });
+        out.push(' ');
+        clock.stamp(out, event.at);
+    }
+
+    fn name(self, out: &mut String, comm: Comm) {
+        if self.names == Shown::Yes {
+            escape::name(out, comm);
+        }
+    }
+
+    /// What happened, without the newline.
+    fn happening(self, out: &mut String, event: &Event) {
+        match &event.kind {
+            EventKind::Create(create) => self.create(out, event, create),
+            EventKind::Exec(exec) => self.exec(out, event, exec),
+            EventKind::End(ended) => self.end(out, ended.end),
             EventKind::Superseded { by } => {
-                self.tid(out, event.tid);
                 self.palette.paint(out, Part::Exit, |out| {
                     let _ = write!(out, "+++ superseded by execve in pid {by} +++");
                 });
-                out.push('\n');
             }
             EventKind::Lost(lost) => {
-                self.tid(out, event.tid);
                 self.palette.paint(out, Part::Exit, |out| {
                     out.push_str("+++ detached +++");
                 });
@@ -90,19 +143,24 @@ impl Format {
                         "nothing more is shown of it; its filter needs forktrace to stay".to_owned()
                     });
                 }
-                out.push('\n');
             }
             EventKind::Attached(attached) => self.attached(out, event, attached),
-            // For whoever sent the signal, not for the trace.
-            EventKind::MustStay(_) => {}
-            // The child's exec says it, too.
-            EventKind::VforkDone { .. } => {}
-            EventKind::Tracing => {
-                let _ = writeln!(
-                    out,
-                    "# {} calls ptrace: what forktrace traces can't be traced by another (EPERM)",
-                    event.tid
-                );
+            // Without a line, or notes.
+            EventKind::Start(_)
+            | EventKind::Tracing
+            | EventKind::MustStay(_)
+            | EventKind::VforkDone { .. } => {}
+        }
+    }
+
+    /// The lines below an event's own.
+    fn details(self, out: &mut String, event: &Event) {
+        if let (EventKind::Create(create), Detail::Verbose) = (&event.kind, self.detail) {
+            for item in explain::request(&create.request) {
+                self.palette.paint(out, Part::Meaning, |out| {
+                    let _ = write!(out, "    {}: {} [{}]", item.what, item.text, item.page);
+                });
+                out.push('\n');
             }
         }
     }
@@ -118,7 +176,6 @@ impl Format {
 
     fn attached(self, out: &mut String, event: &Event, attached: &Attached) {
         let (tid, tgid) = (event.tid, event.tgid);
-        self.tid(out, tid);
         self.palette.paint(out, Part::Exit, |out| {
             out.push_str("+++ attached: ");
             quote(out, event.comm.as_bytes());
@@ -136,18 +193,9 @@ impl Format {
                 "its creator was killed before the creation could be reported".to_owned()
             });
         }
-        out.push('\n');
     }
 
-    fn tid(self, out: &mut String, tid: Tid) {
-        self.palette.paint(out, Part::Tid, |out| {
-            let _ = write!(out, "{tid}");
-        });
-        out.push(' ');
-    }
-
-    fn create(self, out: &mut String, tid: Tid, tgid: Pid, create: &Create) {
-        self.tid(out, tid);
+    fn create(self, out: &mut String, event: &Event, create: &Create) {
         self.palette.paint(out, Part::Create, |out| {
             out.push_str(syntax::name(&create.request))
         });
@@ -155,18 +203,26 @@ impl Format {
         out.push_str(" = ");
         match &create.outcome {
             Outcome::Created(child) => {
-                syntax::child(out, child);
-                let hidden = child.followed == Followed::Untraced;
+                // A child begins with the name of its creator.
+                syntax::named_child(out, child, |out| self.name(out, event.comm));
+                self.in_call(out, create.latency);
+                let untraced = match child.followed {
+                    Followed::Untraced => Untraced::Hides,
+                    Followed::Stranded => Untraced::Stranded,
+                    Followed::Yes | Followed::NotAsked => Untraced::TakenOut,
+                };
                 self.meaning(out, || {
-                    meaning::created(&create.request, tgid, child.pidfd, hidden)
+                    meaning::created(&create.request, event.tgid, child.pidfd, untraced)
                 });
             }
             Outcome::Failed(errno) => {
                 self.error(out, *errno);
+                self.in_call(out, create.latency);
                 self.meaning(out, || meaning::failed(&create.request, *errno));
             }
             Outcome::Skipped(value) => {
                 out.push('?');
+                self.in_call(out, create.latency);
                 self.meaning(out, || {
                     format!(
                         "nothing created: a seccomp filter answered {value} in the kernel's place"
@@ -178,19 +234,9 @@ impl Format {
                 self.meaning(out, || "the caller was killed in the call".to_owned());
             }
         }
-        out.push('\n');
-        if self.detail == Detail::Verbose {
-            for item in explain::request(&create.request) {
-                self.palette.paint(out, Part::Meaning, |out| {
-                    let _ = write!(out, "    {}: {} [{}]", item.what, item.text, item.page);
-                });
-                out.push('\n');
-            }
-        }
     }
 
-    fn exec(self, out: &mut String, tid: Tid, tgid: Pid, exec: &Exec) {
-        self.tid(out, tid);
+    fn exec(self, out: &mut String, event: &Event, exec: &Exec) {
         self.palette
             .paint(out, Part::Exec, |out| out.push_str(exec.call.call.name()));
         syntax::exec(out, &exec.call);
@@ -198,10 +244,12 @@ impl Format {
         match exec.result {
             Some(Ok(())) => {
                 out.push('0');
-                self.meaning(out, || exec::meaning::done(tid, tgid, exec));
+                self.in_call(out, exec.latency);
+                self.meaning(out, || exec::meaning::done(event.tid, event.tgid, exec));
             }
             Some(Err(errno)) => {
                 self.error(out, errno);
+                self.in_call(out, exec.latency);
                 self.meaning(out, || exec::meaning::failed(errno).to_owned());
             }
             None => {
@@ -209,14 +257,14 @@ impl Format {
                 self.meaning(out, || "the caller was killed in the call".to_owned());
             }
         }
-        out.push('\n');
     }
 
-    fn end(self, out: &mut String, tid: Tid, end: End) {
-        self.tid(out, tid);
+    fn end(self, out: &mut String, end: End) {
         match end {
             End::Exited(code) => self.palette.paint(out, Part::Exit, |out| {
-                let _ = write!(out, "+++ exited with {code} +++");
+                out.push_str("+++ exited with ");
+                digits::decimal(out, code);
+                out.push_str(" +++");
             }),
             End::Killed {
                 signal,
@@ -226,7 +274,12 @@ impl Format {
                 let _ = write!(out, "+++ killed by {signal}{core} +++");
             }),
         }
-        out.push('\n');
+    }
+
+    fn in_call(self, out: &mut String, latency: Option<Duration>) {
+        if let (Shown::Yes, Some(latency)) = (self.times.in_call, latency) {
+            times::in_call(out, latency);
+        }
     }
 
     fn error(self, out: &mut String, errno: Errno) {
@@ -252,10 +305,10 @@ mod tests {
     use super::*;
     use crate::abi::{Abi, Call, Syscall};
     use crate::clone::decode;
-    use crate::config::When;
+    use crate::config::{WallTime, When};
     use crate::event::{Child, Follow, Target};
     use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
-    use crate::ids::{Comm, Signal};
+    use crate::ids::{Comm, Signal, Tid};
     use crate::memory::Regions;
     use crate::view::style::palette;
 
@@ -344,7 +397,14 @@ mod tests {
             event(4280, create(fork, Outcome::Failed(Errno(513)))),
             event(4280, create(fork, Outcome::Unknown)),
             event(4280, EventKind::Superseded { by: Tid(4290) }),
-            event(4290, EventKind::Exec(Box::new(exec))),
+            event(4290, EventKind::Exec(Box::new(exec.clone()))),
+            event(
+                4290,
+                EventKind::Exec(Box::new(Exec {
+                    call: exec::unseen(),
+                    ..exec
+                })),
+            ),
             event(
                 4291,
                 EventKind::Attached(Box::new(Attached {
@@ -361,13 +421,22 @@ mod tests {
     }
 
     fn shown(detail: Detail, when: When) -> String {
-        let format = Format {
-            detail,
-            palette: palette(when, false),
-        };
+        lines(
+            Format {
+                detail,
+                palette: palette(when, false),
+                times: Times::default(),
+                names: Shown::No,
+            },
+            &events(),
+        )
+    }
+
+    fn lines(format: Format, events: &[Event]) -> String {
+        let mut clock = Clock::new(format.times);
         let mut out = String::new();
-        for event in events() {
-            format.event(&mut out, &event);
+        for event in events {
+            format.event(&mut clock, &mut out, event);
         }
         out
     }
@@ -385,6 +454,7 @@ mod tests {
 4280 clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = ?
 4280 +++ superseded by execve in pid 4290 +++
 4290 execve(\"/bin/e\", [\"e\\33[31m\", 0x66, ...], /* 1 var */) = 0
+4290 execve(???) = 0
 4291 +++ attached: \"a\\\"b\", thread of 4280, 7 in its pid namespace +++
 4291 +++ detached +++
 # 4292 calls ptrace: what forktrace traces can't be traced by another (EPERM)
@@ -434,5 +504,58 @@ mod tests {
         }
         plain.push_str(&rest);
         assert_eq!(plain, shown(Detail::Verbose, When::Never));
+    }
+
+    #[test]
+    fn times_stand_where_strace_puts_them() {
+        let mut events = events();
+        for (index, event) in events.iter_mut().enumerate() {
+            event.at = Duration::from_micros(index as u64 * 1500);
+            match &mut event.kind {
+                EventKind::Start(start) => start.wall = Duration::from_secs(1_795_594_391),
+                EventKind::Create(create) if create.outcome != Outcome::Unknown => {
+                    create.latency = Some(Duration::from_nanos(123_456));
+                }
+                EventKind::Exec(exec) => exec.latency = Some(Duration::from_secs(2)),
+                _ => {}
+            }
+        }
+        let format = Format {
+            detail: Detail::Normal,
+            palette: Palette::PLAIN,
+            times: Times {
+                wall: WallTime::Unix,
+                relative: Shown::Yes,
+                in_call: Shown::Yes,
+            },
+            names: Shown::Yes,
+        };
+        // The meaning has its own tests.
+        let short: String = lines(format, &events)
+            .lines()
+            .map(|line| match line.split_once("  # ") {
+                Some((line, meaning)) => format!("{line}  # {}...\n", &meaning[..7]),
+                None => format!("{line}\n"),
+            })
+            .collect();
+        assert_eq!(
+            short,
+            "\
+# --stops=event: calls that fail, and children hidden by CLONE_UNTRACED, are not seen
+4280<a\\\"b> 1795594391.001500 (+     0.000000) clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = 4281<a\\\"b> <0.000123>  # process...
+4280<a\\\"b> 1795594391.003000 (+     0.001500) clone(child_stack=NULL, flags=SIGRT_0) = 4282<a\\\"b> (1 in its pid namespace) <0.000123>  # process...
+4280<a\\\"b> 1795594391.004500 (+     0.001500) clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = -1 EAGAIN (Resource temporarily unavailable) <0.000123>  # no proc...
+4280<a\\\"b> 1795594391.006000 (+     0.001500) clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = ? ERESTARTNOINTR (To be restarted) <0.000123>  # nothing...
+4280<a\\\"b> 1795594391.007500 (+     0.001500) clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, child_tidptr=0x7000) = ?  # the cal...
+4280<a\\\"b> 1795594391.009000 (+     0.001500) +++ superseded by execve in pid 4290 +++
+4290<a\\\"b> 1795594391.010500 (+     0.001500) execve(\"/bin/e\", [\"e\\33[31m\", 0x66, ...], /* 1 var */) = 0 <2.000000>  # process...
+4290<a\\\"b> 1795594391.012000 (+     0.001500) execve(???) = 0 <2.000000>  # process...
+4291<a\\\"b> 1795594391.013500 (+     0.001500) +++ attached: \"a\\\"b\", thread of 4280, 7 in its pid namespace +++
+4291<a\\\"b> 1795594391.015000 (+     0.001500) +++ detached +++  # nothing...
+# 4292 calls ptrace: what forktrace traces can't be traced by another (EPERM)
+4281<a\\\"b> 1795594391.018000 (+     0.003000) +++ exited with 3 +++
+4280<a\\\"b> 1795594391.019500 (+     0.001500) +++ killed by SIGSEGV (core dumped) +++
+"
+        );
     }
 }

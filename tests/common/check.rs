@@ -71,7 +71,7 @@ pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
                         && !line
                             .comment
                             .as_ref()
-                            .is_some_and(|words| words.contains("taken out"));
+                            .is_some_and(|words| words.contains("taken out for the call"));
                     if !hidden && alive.insert(child, number).is_some() {
                         return fail("created a task that lives already");
                     }

@@ -33,3 +33,18 @@ impl Mode {
         }
     }
 }
+
+/// How often each storm is raised: `FORKTRACE_STORM_ROUNDS`, 2 by default.
+pub(crate) fn rounds() -> usize {
+    std::env::var("FORKTRACE_STORM_ROUNDS").map_or(2, |text| text.parse().expect("a number"))
+}
+
+impl Mode {
+    /// The modes of a round: all of them in the first, then one after the other.
+    pub(crate) fn of_round(round: usize) -> Vec<Mode> {
+        match round {
+            0 => Mode::ALL.to_vec(),
+            _ => vec![Mode::ALL[round % 3]],
+        }
+    }
+}

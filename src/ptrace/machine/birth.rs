@@ -51,14 +51,13 @@ impl Machine {
                 (request, None)
             }
         };
-        let changed_flags = task.changed_flags;
-        self.restore_flags(&stopped, probe);
+        self.put_back(&stopped, probe);
         let told = self
             .tasks
             .get_mut(&child)
             .is_some_and(|task| std::mem::take(&mut task.adopted));
         if request.is_none() && !told {
-            self.named.insert(child, parent);
+            self.named.insert(child, parent.clone());
             self.take_named(child, probe, output);
         }
         if let Some(request) = request.filter(|_| !told) {
@@ -76,10 +75,6 @@ impl Machine {
                 latency,
             };
             self.born(parent, birth, probe, output);
-            // The child's registers are a copy of its parent's.
-            if let Some(task) = self.tasks.get_mut(&child) {
-                task.changed_flags = changed_flags;
-            }
             self.join(child, probe, output);
         }
         self.go_on(stopped, Cause::Created, output);
@@ -101,18 +96,15 @@ impl Machine {
             latency,
         } = birth;
         let flags = request.flags();
-        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == child) {
-            // Its tid has been given away: nothing of it can come any more.
-            let limbo = self.limbo.remove(index);
-            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
-        }
+        self.bury_former(child, probe, output);
         let Parent {
             who: Who { tid, tgid, comm },
             ns_level: level,
             ns_moved: moved,
+            changed,
             ..
         } = parent;
-        let kind = request.kind();
+        let kind = kind_of(child, &request, probe);
         let depth = match kind {
             Kind::Thread => parent.depth,
             _ => parent.depth + 1,
@@ -124,15 +116,8 @@ impl Machine {
             Follow::All => !deep,
         };
         // Looking into /proc costs as much as a stop: only where the child's
-        // number may differ from one namespace to another. Without stops at
-        // unshare and setns any process may be the first of a new one: there
-        // its namespace is compared with its parent's, which costs less.
-        let elsewhere = level > 0
-            || moved
-            || flags.has(CloneFlags::NEWPID)
-            || (self.settings.stops == Stops::Event
-                && kind != Kind::Thread
-                && self.changes_pid_ns(tid, child, probe));
+        // number may differ from one namespace to another.
+        let elsewhere = level > 0 || moved || flags.has(CloneFlags::NEWPID);
         let tids = if elsewhere {
             probe.ns_tids(child).unwrap_or_default()
         } else {
@@ -153,44 +138,66 @@ impl Machine {
         });
         if !parent.silent {
             self.tell_create(output, parent.who, request, outcome, latency);
+            // Without stops at unshare and setns any process may be the first
+            // of a new namespace.
+            if self.settings.stops == Stops::Event && kind != Kind::Thread && !elsewhere {
+                output.unsure.push(child);
+            }
         }
         let child_tgid = match kind {
             Kind::Thread => tgid,
             _ => Pid::from(child),
         };
+        // A filter needs a tracer even where nobody wants to know.
+        let silent = parent.silent || (!wanted && self.settings.stops == Stops::Seccomp);
+        self.any_silent |= silent;
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
-        let pid_ns = match elsewhere {
-            true => None,
-            false => self.tasks.get(&tid).and_then(|task| task.pid_ns),
-        };
+        self.outlive(child);
         self.tasks.insert(
             child,
             Task {
                 comm,
                 expected: true,
                 last_report: self.reports,
-                pid_ns,
                 vfork_parent: flags.has(CloneFlags::VFORK).then_some(tid),
                 ns_moved: moved && child_level == level,
+                changed: changed.map(|changed| Box::new(changed.in_child(flags))),
                 depth,
-                // A filter needs a tracer even where nobody wants to know.
-                silent: parent.silent || (!wanted && self.settings.stops == Stops::Seccomp),
+                silent,
                 unwanted: !wanted && self.settings.stops != Stops::Seccomp,
                 ..Task::new(child_tgid, child_level)
             },
         );
     }
 
-    /// Whether a child's pid namespace is another than its parent's.
-    fn changes_pid_ns<P: Probe>(&mut self, parent: Tid, child: Tid, probe: &mut P) -> bool {
-        let Some(task) = self.tasks.get_mut(&parent) else {
-            return true;
-        };
-        if task.pid_ns.is_none() {
-            task.pid_ns = probe.pid_ns(parent);
+    /// A child is in its first stop, where it can be asked for its number in
+    /// its own pid namespace: far cheaper than looking into /proc.
+    pub(super) fn make_sure<P: Probe>(
+        &mut self,
+        stopped: &Stopped,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
+        let tid = stopped.tid();
+        if output.unsure.is_empty() {
+            return;
         }
-        let childs = probe.pid_ns(child);
-        childs.is_none() || childs != task.pid_ns
+        let Some(child) = output.unsure_child(tid) else {
+            return;
+        };
+        if probe.own_tid(stopped).is_ok_and(|own| own == tid) {
+            return;
+        }
+        let Some(tids) = probe.ns_tids(tid) else {
+            return;
+        };
+        let task = self.tasks.get_mut(&tid);
+        let level = task.as_ref().map_or(0, |task| task.ns_level);
+        child.returned = tids.get(usize::from(level)).copied().unwrap_or(tid.0);
+        child.own = tids.last().copied().unwrap_or(tid.0);
+        if let (Some(task), Some(deepest)) = (task, tids.len().checked_sub(1)) {
+            task.ns_level = deepest as u8;
+        }
     }
 
     /// A creation that succeeded without an event: CLONE_UNTRACED hides the
@@ -232,7 +239,10 @@ impl Machine {
             tid: (level == 0).then_some(child),
             returned,
             own: returned,
-            followed: Followed::Untraced,
+            followed: match self.settings.stops {
+                Stops::Seccomp => Followed::Stranded,
+                Stops::Event | Stops::Syscall => Followed::Untraced,
+            },
             parent_tid: None,
             pidfd: None,
         });
@@ -247,7 +257,8 @@ impl Machine {
                 if let Some(task) = self.tasks.get_mut(&child) {
                     task.expected = false;
                 }
-                self.restore_flags(&stopped, probe);
+                self.put_back(&stopped, probe);
+                self.make_sure(&stopped, probe, output);
                 self.first_stop(stopped, cause, output);
             }
             // A tid that died unnamed (its parent was killed as well) may have
@@ -271,6 +282,17 @@ impl Machine {
                 .resume
                 .push((stopped, Resume::Detach(cause.signal())));
         }
+    }
+}
+
+/// What came into being; where clone3's flags could not be read, the child is
+/// asked whether it is a thread.
+fn kind_of<P: Probe>(child: Tid, request: &Request, probe: &mut P) -> Kind {
+    let thread = |(tgid, _): (Pid, Pid)| tgid != Pid::from(child);
+    if !request.is_decoded() && probe.family(child).is_some_and(thread) {
+        Kind::Thread
+    } else {
+        request.kind()
     }
 }
 

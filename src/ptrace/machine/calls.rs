@@ -1,5 +1,6 @@
 //! Calls: entered, left, and an exec that succeeded.
 
+use super::untraced::take_out;
 use super::*;
 
 impl Machine {
@@ -38,9 +39,7 @@ impl Machine {
                 if self.settings.stops == Stops::Seccomp
                     && let Some(request) = &request
                 {
-                    task.changed_flags = without_untraced(request)
-                        .filter(|(abi, _, to)| probe.set_clone_flags(stopped, *abi, *to).is_ok())
-                        .map(|(abi, from, _)| (abi, from));
+                    task.changed = take_out(request, stopped, probe).map(Box::new);
                 }
                 request.map_or(Doing::Nothing, |r| Doing::Creating(Box::new(r)))
             }
@@ -54,15 +53,6 @@ impl Machine {
                 Doing::Nothing
             }
         };
-    }
-
-    /// Puts the flags register of a clone back to what the program set.
-    pub(super) fn restore_flags<P: Probe>(&mut self, stopped: &Stopped, probe: &mut P) {
-        let task = self.tasks.get_mut(&stopped.tid());
-        if let Some((abi, flags)) = task.and_then(|task| task.changed_flags.take()) {
-            // Gone: then nobody will look at it.
-            let _ = probe.set_clone_flags(stopped, abi, flags);
-        }
     }
 
     /// A call is left, with no event before: it failed, or its child is hidden
@@ -143,13 +133,20 @@ impl Machine {
         // now, and the leader is gone without an end.
         let former = match probe.event_message(&stopped) {
             Ok(message) => Tid(message as i32),
-            Err(Gone) => tid,
+            // Killed in the stop. An exec waits until all other threads are
+            // gone, and reported: whoever is left is the caller.
+            Err(Gone) => self.other_thread(tid).unwrap_or(tid),
         };
         let caller = match former == tid {
             true => None,
-            false => self.tasks.remove(&former),
+            false => self
+                .outlived
+                .remove(&former)
+                .or_else(|| self.tasks.remove(&former)),
         };
         if let Some(mut caller) = caller {
+            // The tid is the caller's from here on.
+            self.tell_dead_one(tid, probe, output);
             // Not there if it had ended before it could be attached to.
             if let Some(leader) = self.tasks.remove(&tid) {
                 let (who, silent) = (leader.who(tid), leader.silent);
@@ -185,6 +182,9 @@ impl Machine {
         if let Some(parent) = releases {
             self.vfork_done(parent, tid, output);
         }
+        // Killed in the stop: that there was an exec must be told all the same
+        // where a thread took over its leader's tid by it.
+        let call = call.or_else(|| (former != tid).then(exec::unseen));
         if let Some(call) = call {
             let exec = Exec {
                 call,
@@ -206,18 +206,14 @@ impl Machine {
     }
 }
 
-/// A clone that hides its child from tracers: its ABI, its flags register, and
-/// that register without CLONE_UNTRACED. The child would inherit the filter
-/// without a tracer, and all its own forks and execs would fail.
-fn without_untraced(request: &Request) -> Option<(Abi, u64, u64)> {
-    let Spec::Clone(clone) = &request.spec else {
-        return None;
-    };
-    let untraced = request.flags().has(CloneFlags::UNTRACED);
-    untraced.then(|| {
-        let without = clone.flags & !CloneFlags::UNTRACED.0;
-        (request.syscall.abi, clone.flags, without)
-    })
+impl Machine {
+    /// A thread of a leader's process besides the leader.
+    fn other_thread(&self, leader: Tid) -> Option<Tid> {
+        self.tasks
+            .iter()
+            .find(|(tid, task)| task.tgid == Pid::from(leader) && **tid != leader)
+            .map(|(tid, _)| *tid)
+    }
 }
 
 /// Whether a ptrace request makes a tracer: TRACEME, ATTACH, SEIZE.

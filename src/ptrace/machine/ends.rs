@@ -26,18 +26,21 @@ impl Machine {
         probe: &mut P,
         output: &mut Output,
     ) {
+        // If its number was not sure, nobody can tell it any more.
+        output.unsure_child(tid);
         let Some(task) = self.tasks.remove(&tid) else {
             self.hold_dead(tid, end);
             return;
         };
-        let told = !task.launching && !task.silent && !self.draining;
         let may_leave_a_child = match self.settings.stops {
-            _ if self.settings.follow == Follow::None => false,
+            _ if task.launching || self.draining || self.settings.follow == Follow::None => false,
+            // Where the calls of a task aren't looked at, any may have been one.
+            _ if task.silent => matches!(end.end, End::Killed { .. }),
             Stops::Event => matches!(end.end, End::Killed { .. }),
             _ => matches!(task.doing, Doing::Creating(_)),
         };
         self.suspect_ended(tid, task.last_report);
-        if told && may_leave_a_child && self.child_left_by(tid).is_none() {
+        if may_leave_a_child && self.child_left_by(tid).is_none() {
             self.limbo.push(Limbo {
                 tid,
                 task,
@@ -127,6 +130,7 @@ impl Machine {
         }
         if let Some(task) = self.tasks.get_mut(&tid) {
             task.silent = true;
+            self.any_silent = true;
         }
     }
 
@@ -152,9 +156,10 @@ impl Machine {
     }
 
     /// Forgets everything, telling that the threads left are not followed any
-    /// more.
+    /// more. Where no filter forbids it.
     pub fn let_go(&mut self, now: Duration, output: &mut Output) {
         self.now = now;
+        output.unsure.clear();
         let mut left: Vec<Who> = self
             .tasks
             .drain()
@@ -162,8 +167,9 @@ impl Machine {
             .map(|(tid, task)| task.who(tid))
             .collect();
         left.sort_unstable_by_key(|who| who.tid);
-        self.held.clear();
         self.limbo.clear();
+        self.outlived.clear();
+        self.drain(output);
         for who in left {
             self.tell(output, who, EventKind::Lost(Lost::Detached));
         }

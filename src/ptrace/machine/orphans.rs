@@ -72,7 +72,7 @@ impl Machine {
         let fits = |task: &Task| match &task.doing {
             _ if task.expected => false,
             Doing::Creating(request) => {
-                let same = if task.changed_flags.is_some() { 1 } else { 0 };
+                let same = if task.changed.is_some() { 1 } else { 0 };
                 request.syscall.nr == call.nr && request.syscall.args[same..] == call.args[same..]
             }
             _ => self.settings.stops == Stops::Event,
@@ -86,7 +86,8 @@ impl Machine {
         let mut gone: Vec<(Tid, Pid)> = self
             .limbo
             .iter()
-            .filter(|limbo| fits(&limbo.task))
+            // Not whoever had the child's tid before: it lived when it created.
+            .filter(|limbo| limbo.tid != child.tid() && fits(&limbo.task))
             .map(|limbo| (limbo.tid, limbo.task.tgid))
             .collect();
         if alive.len() + gone.len() > 1 && !is_sibling(&call) {
@@ -145,6 +146,7 @@ impl Machine {
     /// Tells what was kept back, once there is nobody left to tell more.
     pub fn conclude<P: Probe>(&mut self, now: Duration, probe: &mut P, output: &mut Output) {
         self.now = now;
+        output.unsure.clear();
         self.bury_all(now, probe, output);
         self.tell_dead(now, probe, output);
     }
@@ -157,6 +159,15 @@ impl Machine {
         self.limbo = young;
         let old: Vec<super::Limbo> = old;
         for limbo in old {
+            self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
+        }
+    }
+
+    /// Tells the end of whoever had a tid before, if it was kept back: the tid
+    /// has been given away, so nothing of it can come any more.
+    pub(super) fn bury_former<P: Probe>(&mut self, tid: Tid, probe: &mut P, output: &mut Output) {
+        if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == tid) {
+            let limbo = self.limbo.remove(index);
             self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
         }
     }
@@ -186,26 +197,35 @@ impl Machine {
     /// Tells of threads that died unnamed, as their creators did: those that
     /// ended before `until`, and only if nobody is in a creating call.
     fn tell_dead<P: Probe>(&mut self, until: Duration, probe: &mut P, output: &mut Output) {
-        let mut dead: Vec<(Tid, Ended)> = Vec::new();
+        let mut dead: Vec<Tid> = Vec::new();
         for (tid, held) in &self.held {
-            let HeldState::Dead(end) = held.state else {
+            if !matches!(held.state, HeldState::Dead(_)) {
                 continue;
-            };
+            }
             let may_be_named = self.tasks.values().any(|task| {
                 matches!(task.doing, Doing::Creating(_)) && task.last_report <= held.report
             });
             if held.since <= until && !may_be_named {
-                dead.push((*tid, end));
+                dead.push(*tid);
             }
         }
-        dead.sort_unstable_by_key(|(tid, _)| *tid);
-        for (tid, end) in dead {
-            self.held.remove(&tid);
-            if self.settings.follow == Follow::All {
-                self.found(tid, probe, output);
-                if let Some(task) = self.tasks.remove(&tid) {
-                    self.bury(tid, task, end, probe, output);
-                }
+        dead.sort_unstable();
+        for tid in dead {
+            self.tell_dead_one(tid, probe, output);
+        }
+    }
+
+    /// Tells of a thread that died unnamed, if this tid is that of one.
+    pub(super) fn tell_dead_one<P: Probe>(&mut self, tid: Tid, probe: &mut P, output: &mut Output) {
+        let Some(HeldState::Dead(end)) = self.held.get(&tid).map(|held| &held.state) else {
+            return;
+        };
+        let end = *end;
+        self.held.remove(&tid);
+        if self.settings.follow == Follow::All {
+            self.found(tid, probe, output);
+            if let Some(task) = self.tasks.remove(&tid) {
+                self.bury(tid, task, end, probe, output);
             }
         }
     }
@@ -283,12 +303,18 @@ impl Machine {
                 None => self.found(child, probe, output),
             }
         }
-        // While somebody's child is undecided it may be theirs.
+        // While somebody's child is undecided it may be theirs. And where nobody
+        // else is left there is no hurry: that no child comes is certain, and
+        // concluded, once there is none to wait for.
         let undecided = self
             .held
             .values()
             .any(|held| matches!(held.state, HeldState::Stopped(..)));
-        let age = if undecided { LONG } else { SHORT };
+        let age = if undecided || self.tasks.is_empty() {
+            LONG
+        } else {
+            SHORT
+        };
         if let Some(until) = now.checked_sub(age) {
             self.bury_all(until, probe, output);
         }
@@ -316,7 +342,7 @@ impl Machine {
         // Its registers and memory are a copy of its parent's.
         let request = probe.creating_call(stopped).ok().and_then(|syscall| {
             let mut memory = probe.memory(stopped);
-            clone::decode(syscall, &mut memory, limit)
+            clone::decode(parent.original_call(syscall), &mut memory, limit)
         });
         self.held.insert(child, held);
         match request {
@@ -333,7 +359,16 @@ impl Machine {
 
     /// Takes up a held thread whose creator nobody knows any more.
     pub(super) fn found<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
+        self.bury_former(child, probe, output);
         let (tgid, parent) = probe.family(child).unwrap_or((Pid::from(child), Pid(0)));
+        // Where calls are seen, a creator that nobody can name is one of those
+        // whose calls aren't looked at.
+        let silent = self.settings.stops == Stops::Seccomp
+            && self.any_silent
+            && self
+                .held
+                .get(&child)
+                .is_some_and(|held| held.suspects.is_empty() && held.lost.is_empty());
         let attached = Attached {
             parent,
             own: child.0,
@@ -343,6 +378,7 @@ impl Machine {
             comm: probe.comm(child),
             adopted: true,
             last_report: self.reports,
+            silent,
             ..Task::new(tgid, 0)
         };
         let who = task.who(child);

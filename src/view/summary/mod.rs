@@ -68,6 +68,10 @@ impl Sink for SummaryView {
         Ok(())
     }
 
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
     fn quiet(&mut self) -> io::Result<()> {
         Ok(())
     }

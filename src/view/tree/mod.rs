@@ -62,6 +62,10 @@ impl Sink for TreeView {
         Ok(())
     }
 
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
     fn quiet(&mut self) -> io::Result<()> {
         Ok(())
     }

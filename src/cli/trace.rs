@@ -1,13 +1,12 @@
-//! The command line as typed: options, help, examples.
-
-mod whole;
+//! The options of tracing, which is what forktrace does without a subcommand.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What, When};
+use super::{ColorArg, filter, shape, whole};
+use crate::config::{Config, Destination, Detail, Look, StopsChoice, View, ViewKind, What};
 use crate::event::{Follow, Stops};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
@@ -23,17 +22,17 @@ use crate::ptrace::spawn::{self, Launch};
 #[command(
     name = "forktrace",
     version,
-    after_help = EXAMPLES,
-    after_long_help = LONG_AFTER,
     arg_required_else_help = true,
     args_override_self = true,
-    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]...\n       forktrace [OPTIONS] -p PID"
+    override_usage = "forktrace [OPTIONS] [--] COMMAND [ARG]...\n       \
+                      forktrace [OPTIONS] -p PID\n       \
+                      forktrace SUBCOMMAND ..."
 )]
 pub struct Cli {
     /// The program to run, and its arguments
     #[arg(
         value_name = "COMMAND",
-        required_unless_present = "pid",
+        required_unless_present_any = ["pid", "only_pid"],
         trailing_var_arg = true,
         value_parser = clap::value_parser!(OsString)
     )]
@@ -156,6 +155,12 @@ pub struct Cli {
 
     #[command(flatten)]
     whole: whole::WholeArgs,
+
+    #[command(flatten)]
+    times: shape::TimeArgs,
+
+    #[command(flatten)]
+    filter: filter::FilterArgs,
 }
 
 /// `--stops`.
@@ -184,17 +189,6 @@ enum AsArg {
     SummaryJson,
 }
 
-/// `--color`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ColorArg {
-    /// On a terminal, as NO_COLOR, CLICOLOR_FORCE and TERM allow
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
 /// `--detach-on`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum DetachArg {
@@ -204,30 +198,30 @@ enum DetachArg {
     ExitOfRoot,
 }
 
-macro_rules! examples {
-    () => {
-        "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   forktrace ls -l                            one program
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
   forktrace -v -- ruby -e fork               every flag explained
-  forktrace -f -p 1234                       a process that runs already"
-    };
-}
+  forktrace -f -p 1234                       a process that runs already
+  forktrace explain clone 0x1200011          what these flags mean";
 
-const EXAMPLES: &str = examples!();
-
-const LONG_AFTER: &str = concat!(
-    examples!(),
-    "\n
+const EXIT_STATUS: &str = "\
 Exit status:
   that of the program, or death by the same signal; 1 where forktrace itself
   failed or the trace could not be written; 126 where the command can't be
   executed, 127 where there is none; 141 where the reader of the trace went
-  away. What is said of the trace never hides a failure of the program."
-);
+  away. What is said of the trace never hides a failure of the program.";
+
+/// The grammar with its help, which names the subcommands: `subcommands` is
+/// that text.
+pub fn grammar(subcommands: &str) -> clap::Command {
+    Cli::command()
+        .after_help(format!("{subcommands}\n\n{EXAMPLES}"))
+        .after_long_help(format!("{subcommands}\n\n{EXAMPLES}\n\n{EXIT_STATUS}"))
+}
 
 impl Cli {
     /// What the run needs.
@@ -256,6 +250,12 @@ impl Cli {
                 );
             }
         }
+        if self.command.is_empty() && self.pid.is_empty() && self.filter.has_pids() {
+            return Err(
+                "--pid narrows what is shown; to trace a process that runs already: -p PID"
+                    .to_owned(),
+            );
+        }
         // clap's `requires` gives way where a command is there, which conflicts
         // with what is required.
         if self.descendants && self.pid.is_empty() {
@@ -283,6 +283,8 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
+        let filter = self.filter.into_criteria();
+        let (times, names) = self.times.into_look();
         Ok(Config {
             what,
             follow,
@@ -316,13 +318,12 @@ impl Cli {
                     (_, true) => Detail::Verbose,
                     _ => Detail::Normal,
                 },
-                color: match self.color {
-                    ColorArg::Auto => When::Auto,
-                    ColorArg::Always => When::Always,
-                    ColorArg::Never => When::Never,
-                },
+                color: self.color.into(),
+                times,
+                names,
                 whole: self.whole.look(),
             },
+            filter,
         })
     }
 }

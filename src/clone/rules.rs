@@ -1,0 +1,583 @@
+//! What the kernel refuses before it creates anything: the checks of
+//! kernel/fork.c (`copy_clone_args_from_user`, `clone3_args_valid`,
+//! `kernel_clone`, `copy_process`) and of what it calls, from Linux 5.3 to
+//! 6.18, in the order in which they are made: the first that is broken gives
+//! the error.
+
+use std::fmt;
+
+use super::args::{SIZE_MAX, SIZE_VER0, SIZE_VER2};
+use super::flags::{CSIGNAL, CloneFlags, NAMESPACES};
+use super::request::{Body, Clone3, Request, SetTid, Spec, Tail};
+use crate::ids::Errno;
+
+/// A version of Linux: 6.18 is `Version(6, 18)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// What decides whether a rule is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decides {
+    /// The arguments alone: such a call fails whoever makes it.
+    Arguments,
+    /// Also the state of the caller, or of the system: such a call may fail.
+    Caller,
+}
+
+/// Which kernels have a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// All that have the call and its flags.
+    All,
+    /// This one and later ones.
+    Since(Version),
+    /// All before this one.
+    Before(Version),
+}
+
+impl Span {
+    /// Whether a kernel of this version has the rule.
+    pub fn covers(self, version: Version) -> bool {
+        match self {
+            Span::All => true,
+            Span::Since(first) => version >= first,
+            Span::Before(end) => version < end,
+        }
+    }
+}
+
+/// A rule, and what the kernel answers to a call that breaks it.
+pub struct Rule {
+    /// The answer.
+    pub errno: Errno,
+    /// The rule, or (where [`Decides::Caller`]) when it is broken.
+    pub text: &'static str,
+    /// The flags that it is about; none where it is about other arguments.
+    pub about: CloneFlags,
+    /// What decides.
+    pub decides: Decides,
+    /// Which kernels have it.
+    pub span: Span,
+    /// Whether the arguments break it, or may break it.
+    applies: fn(&Facts) -> bool,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.errno.0, self.text)
+    }
+}
+
+/// The rules that the arguments break, in the kernel's order.
+pub fn broken(request: &Request) -> impl Iterator<Item = &'static Rule> {
+    applying(request, Decides::Arguments)
+}
+
+/// The rules that the call breaks where the caller is in a certain state.
+pub fn perhaps_broken(request: &Request) -> impl Iterator<Item = &'static Rule> {
+    applying(request, Decides::Caller)
+}
+
+fn applying(request: &Request, decides: Decides) -> impl Iterator<Item = &'static Rule> {
+    let facts = Facts::of(request);
+    RULES
+        .iter()
+        .filter(move |rule| rule.decides == decides && (rule.applies)(&facts))
+}
+
+/// The rules that a flag is part of.
+pub fn about(flag: CloneFlags) -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().filter(move |rule| rule.about.any(flag))
+}
+
+/// The rules that are answered with this error.
+pub fn with_errno(errno: Errno) -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().filter(move |rule| rule.errno == errno)
+}
+
+/// The rule that makes a call fail on every kernel that may be met from now
+/// on: the first that is broken and not of the past.
+pub fn verdict(request: &Request) -> Option<&'static Rule> {
+    broken(request).find(|rule| !matches!(rule.span, Span::Before(_)))
+}
+
+/// What the rules ask about a request.
+struct Facts<'a> {
+    request: &'a Request,
+    flags: CloneFlags,
+}
+
+impl<'a> Facts<'a> {
+    fn of(request: &'a Request) -> Facts<'a> {
+        Facts {
+            request,
+            flags: request.flags(),
+        }
+    }
+
+    fn has(&self, flags: CloneFlags) -> bool {
+        self.flags.has(flags)
+    }
+
+    fn any(&self, flags: CloneFlags) -> bool {
+        self.flags.any(flags)
+    }
+
+    fn clone(&self) -> bool {
+        matches!(self.request.spec, Spec::Clone(_))
+    }
+
+    fn clone3(&self) -> Option<&'a Clone3> {
+        match &self.request.spec {
+            Spec::Clone3(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Asks the structure of clone3, where it was read.
+    fn args(&self, ask: impl FnOnce(&super::CloneArgs) -> bool) -> bool {
+        self.request.clone_args().is_some_and(ask)
+    }
+
+    fn set_tid(&self) -> Option<&'a SetTid> {
+        match &self.clone3()?.body {
+            Body::Read { set_tid, .. } => Some(set_tid),
+            _ => None,
+        }
+    }
+
+    fn tail(&self) -> Option<&'a Tail> {
+        match &self.clone3()?.body {
+            Body::Read { tail, .. } => Some(tail),
+            _ => None,
+        }
+    }
+
+    /// Whether an array of pids is given: its address, or its content.
+    fn gives_set_tid(&self) -> bool {
+        self.args(|a| a.set_tid != 0) || matches!(self.set_tid(), Some(SetTid::Pids(_)))
+    }
+
+    fn set_tid_size(&self) -> u64 {
+        self.request.clone_args().map_or(0, |a| a.set_tid_size)
+    }
+
+    /// The structure ends before a field that is `end` bytes long with it.
+    fn shorter_than(&self, end: usize) -> bool {
+        self.clone3().is_some_and(|call| call.size < end as u64)
+    }
+}
+
+/// The flags of Linux 7.1.
+const OF_7_1: CloneFlags = CloneFlags(
+    CloneFlags::AUTOREAP.0
+        | CloneFlags::NNP.0
+        | CloneFlags::PIDFD_AUTOKILL.0
+        | CloneFlags::EMPTY_MNTNS.0,
+);
+/// The bits of clone's exit signal that clone3 has no flag for.
+const SIGNAL_BITS: CloneFlags = CloneFlags(CSIGNAL & !CloneFlags::NEWTIME.0);
+/// No flag in particular.
+const NONE: CloneFlags = CloneFlags(0);
+
+/// The flags that make namespaces.
+pub(super) const NEW_NAMESPACES: CloneFlags = {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < NAMESPACES.len() {
+        bits |= NAMESPACES[index].0.0;
+        index += 1;
+    }
+    CloneFlags(bits)
+};
+
+/// A rule that the arguments decide, in all versions.
+const fn rule(
+    errno: Errno,
+    text: &'static str,
+    about: CloneFlags,
+    applies: fn(&Facts) -> bool,
+) -> Rule {
+    Rule {
+        errno,
+        text,
+        about,
+        decides: Decides::Arguments,
+        span: Span::All,
+        applies,
+    }
+}
+
+impl Rule {
+    const fn in_span(self, span: Span) -> Rule {
+        Rule { span, ..self }
+    }
+
+    const fn by_caller(self) -> Rule {
+        Rule {
+            decides: Decides::Caller,
+            ..self
+        }
+    }
+}
+
+const fn both(a: CloneFlags, b: CloneFlags) -> CloneFlags {
+    CloneFlags(a.0 | b.0)
+}
+
+use CloneFlags as F;
+
+const RULES: &[Rule] = &[
+    // clone3 reads its structure.
+    rule(Errno::E2BIG, "the structure is larger than a page", NONE, |f| {
+        f.clone3().is_some_and(|call| call.size > SIZE_MAX as u64)
+    }),
+    rule(
+        Errno::EINVAL,
+        "the structure is smaller than its first version, 64 bytes",
+        NONE,
+        |f| f.shorter_than(SIZE_VER0),
+    ),
+    rule(Errno::EFAULT, "the structure can't be read", NONE, |f| {
+        f.clone3().is_some_and(|call| call.body == Body::Unreadable)
+    }),
+    rule(
+        Errno::EFAULT,
+        "the end of the structure can't be read",
+        NONE,
+        |f| matches!(f.tail(), Some(Tail::Unreadable { .. })),
+    ),
+    rule(
+        Errno::E2BIG,
+        "the structure has non-zero bytes behind the last field that the kernel knows",
+        NONE,
+        |f| matches!(f.tail(), Some(Tail::NonZero { .. })),
+    ),
+    rule(Errno::E2BIG, "the kernel has no set_tid", NONE, |f| {
+        f.gives_set_tid() || f.set_tid_size() != 0
+    })
+    .in_span(Span::Before(Version(5, 5))),
+    rule(Errno::E2BIG, "the kernel has no cgroup", NONE, |f| {
+        f.args(|a| a.cgroup != 0)
+    })
+    .in_span(Span::Before(Version(5, 7))),
+    rule(
+        Errno::EINVAL,
+        "set_tid has more pids than pid namespaces can be nested, 32",
+        NONE,
+        |f| f.set_tid_size() > 32,
+    ),
+    rule(
+        Errno::EINVAL,
+        "clone3 needs set_tid and set_tid_size together",
+        NONE,
+        |f| f.gives_set_tid() != (f.set_tid_size() != 0),
+    ),
+    rule(Errno::EINVAL, "the exit signal is no signal", NONE, |f| {
+        f.args(|a| a.exit_signal > 64)
+    }),
+    rule(
+        Errno::EINVAL,
+        "CLONE_INTO_CGROUP needs a file descriptor in cgroup, and a structure of 88 bytes that has it",
+        F::INTO_CGROUP,
+        |f| {
+            f.has(F::INTO_CGROUP)
+                && (f.args(|a| a.cgroup > i32::MAX as u64) || f.shorter_than(SIZE_VER2))
+        },
+    )
+    .in_span(Span::Since(Version(5, 7))),
+    rule(Errno::EFAULT, "set_tid can't be read", NONE, |f| {
+        (1..=32).contains(&f.set_tid_size())
+            && match f.set_tid() {
+                Some(SetTid::Address) => f.args(|a| a.set_tid != 0),
+                Some(SetTid::Pids(pids)) => (pids.len() as u64) < f.set_tid_size(),
+                None => false,
+            }
+    }),
+    // clone3 looks at its flags.
+    rule(
+        Errno::EINVAL,
+        "flag bits that no kernel known to forktrace has",
+        NONE,
+        |f| f.clone3().is_some() && f.flags.unknown() & !SIGNAL_BITS.0 != 0,
+    ),
+    rule(
+        Errno::EINVAL,
+        "flag bits that the kernel doesn't know",
+        OF_7_1,
+        |f| f.any(OF_7_1),
+    )
+    .in_span(Span::Before(Version(7, 1))),
+    rule(
+        Errno::EINVAL,
+        "CLONE_INTO_CGROUP is a flag that the kernel doesn't know",
+        F::INTO_CGROUP,
+        |f| f.has(F::INTO_CGROUP),
+    )
+    .in_span(Span::Before(Version(5, 7))),
+    rule(
+        Errno::EINVAL,
+        "CLONE_CLEAR_SIGHAND is a flag that the kernel doesn't know",
+        F::CLEAR_SIGHAND,
+        |f| f.has(F::CLEAR_SIGHAND),
+    )
+    .in_span(Span::Before(Version(5, 5))),
+    rule(
+        Errno::EINVAL,
+        "clone3 refuses CLONE_DETACHED",
+        F::DETACHED,
+        |f| f.clone3().is_some() && f.has(F::DETACHED),
+    ),
+    rule(
+        Errno::EINVAL,
+        "clone3 takes no exit signal in its flags: exit_signal is a field of its own",
+        NONE,
+        |f| f.clone3().is_some() && f.any(SIGNAL_BITS),
+    ),
+    rule(
+        Errno::EINVAL,
+        "clone3 refuses CLONE_NEWTIME, as any bit of clone's exit signal",
+        F::NEWTIME,
+        |f| f.has(F::NEWTIME),
+    )
+    .in_span(Span::Before(Version(6, 3))),
+    rule(
+        Errno::EINVAL,
+        "CLONE_CLEAR_SIGHAND contradicts CLONE_SIGHAND",
+        both(F::CLEAR_SIGHAND, F::SIGHAND),
+        |f| f.has(F::CLEAR_SIGHAND | F::SIGHAND),
+    ),
+    rule(
+        Errno::EINVAL,
+        "clone3 takes no exit signal with CLONE_THREAD or CLONE_PARENT",
+        both(F::THREAD, F::PARENT),
+        |f| f.args(|a| a.exit_signal != 0) && f.any(F::THREAD | F::PARENT),
+    ),
+    rule(
+        Errno::EINVAL,
+        "clone3 needs stack and stack_size together",
+        NONE,
+        |f| f.args(|a| (a.stack == 0) != (a.stack_size == 0)),
+    )
+    .in_span(Span::Since(Version(5, 4))),
+    rule(
+        Errno::EINVAL,
+        "the stack lies beyond the memory that programs can have",
+        NONE,
+        |f| {
+            f.args(|a| {
+                a.stack
+                    .checked_add(a.stack_size)
+                    .is_none_or(|end| end >> 63 == 1)
+            })
+        },
+    )
+    .in_span(Span::Since(Version(5, 4))),
+    // All calls.
+    rule(
+        Errno::EINVAL,
+        "in clone CLONE_PIDFD and CLONE_PARENT_SETTID would store at one address",
+        both(F::PIDFD, F::PARENT_SETTID),
+        |f| f.clone() && f.has(F::PIDFD | F::PARENT_SETTID),
+    ),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PIDFD and CLONE_PARENT_SETTID would store at one address",
+        both(F::PIDFD, F::PARENT_SETTID),
+        |f| f.has(F::PIDFD | F::PARENT_SETTID) && f.args(|a| a.pidfd == a.parent_tid),
+    )
+    .in_span(Span::Since(Version(5, 10))),
+    rule(
+        Errno::EINVAL,
+        "CLONE_FS doesn't go with a new mount or user namespace",
+        CloneFlags(F::FS.0 | F::NEWNS.0 | F::NEWUSER.0),
+        |f| f.has(F::FS) && f.any(F::NEWNS | F::NEWUSER),
+    ),
+    rule(
+        Errno::EINVAL,
+        "CLONE_THREAD needs CLONE_SIGHAND",
+        both(F::THREAD, F::SIGHAND),
+        |f| f.has(F::THREAD) && !f.has(F::SIGHAND),
+    ),
+    rule(
+        Errno::EINVAL,
+        "CLONE_SIGHAND needs CLONE_VM",
+        both(F::SIGHAND, F::VM),
+        |f| f.has(F::SIGHAND) && !f.has(F::VM),
+    ),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PARENT, where the caller is init (pid 1) of a pid namespace",
+        F::PARENT,
+        |f| f.has(F::PARENT),
+    )
+    .by_caller(),
+    rule(
+        Errno::EINVAL,
+        "CLONE_THREAD doesn't go with a new user or pid namespace",
+        CloneFlags(F::THREAD.0 | F::NEWUSER.0 | F::NEWPID.0),
+        |f| f.has(F::THREAD) && f.any(F::NEWUSER | F::NEWPID),
+    ),
+    rule(
+        Errno::EINVAL,
+        "CLONE_THREAD, where the caller's children belong to another pid namespace than itself \
+         (unshare, setns)",
+        F::THREAD,
+        |f| f.has(F::THREAD),
+    )
+    .by_caller(),
+    rule(
+        Errno::EINVAL,
+        "CLONE_NEWPID, where the caller's children belong to another pid namespace than itself \
+         (unshare, setns)",
+        F::NEWPID,
+        |f| f.has(F::NEWPID),
+    )
+    .by_caller(),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PIDFD doesn't go with CLONE_DETACHED",
+        both(F::PIDFD, F::DETACHED),
+        |f| f.has(F::PIDFD | F::DETACHED),
+    ),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PIDFD doesn't go with CLONE_THREAD",
+        both(F::PIDFD, F::THREAD),
+        |f| f.has(F::PIDFD | F::THREAD),
+    )
+    .in_span(Span::Before(Version(6, 9))),
+    rule(
+        Errno::EPERM,
+        "a new namespace, where the caller has no CAP_SYS_ADMIN",
+        CloneFlags(NEW_NAMESPACES.0 & !F::NEWUSER.0),
+        |f| f.any(NEW_NAMESPACES) && !f.has(F::NEWUSER),
+    )
+    .by_caller(),
+    rule(
+        Errno::EPERM,
+        "CLONE_NEWUSER, where the caller is in a chroot, or its user or group has no id in its \
+         own user namespace",
+        F::NEWUSER,
+        |f| f.has(F::NEWUSER),
+    )
+    .by_caller(),
+    rule(
+        Errno::ENOSPC,
+        "a new namespace, where a limit in /proc/sys/user is reached, or user or pid namespaces \
+         are nested 32 deep",
+        NEW_NAMESPACES,
+        |f| f.any(NEW_NAMESPACES),
+    )
+    .by_caller(),
+    rule(
+        Errno::EINVAL,
+        "CLONE_SYSVSEM doesn't go with a new IPC namespace",
+        both(F::SYSVSEM, F::NEWIPC),
+        |f| f.has(F::NEWIPC | F::SYSVSEM),
+    ),
+    rule(Errno::EINVAL, "set_tid has a pid below 1", NONE, |f| {
+        f.request
+            .set_tid()
+            .is_some_and(|pids| pids.iter().any(|pid| *pid < 1))
+    }),
+    rule(
+        Errno::EINVAL,
+        "the first pid in a new pid namespace is 1, and set_tid has another",
+        F::NEWPID,
+        |f| {
+            f.has(F::NEWPID)
+                && f.request
+                    .set_tid()
+                    .is_some_and(|pids| pids.first().is_some_and(|pid| *pid != 1))
+        },
+    ),
+    rule(
+        Errno::EINVAL,
+        "set_tid, where it has more pids than the child has pid namespaces, or one above pid_max",
+        NONE,
+        |f| f.gives_set_tid(),
+    )
+    .by_caller(),
+    rule(
+        Errno::EPERM,
+        "set_tid, where the caller has no CAP_CHECKPOINT_RESTORE (before Linux 5.9: CAP_SYS_ADMIN)",
+        NONE,
+        |f| f.gives_set_tid(),
+    )
+    .by_caller(),
+    rule(
+        Errno::EEXIST,
+        "set_tid, where such a pid is taken",
+        NONE,
+        |f| f.gives_set_tid(),
+    )
+    .by_caller(),
+    rule(
+        Errno::EBADF,
+        "CLONE_INTO_CGROUP, where cgroup is no open directory of a cgroup",
+        F::INTO_CGROUP,
+        |f| f.has(F::INTO_CGROUP),
+    )
+    .by_caller(),
+    rule(
+        Errno::EACCES,
+        "CLONE_INTO_CGROUP, where the caller may not put processes there",
+        F::INTO_CGROUP,
+        |f| f.has(F::INTO_CGROUP),
+    )
+    .by_caller(),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{Abi, Syscall};
+    use crate::clone::decode;
+    use crate::clone::flags::NAMES;
+    use crate::memory::Regions;
+
+    fn clone(flags: u64) -> Request {
+        let call = Syscall {
+            abi: Abi::X86_64,
+            nr: 56,
+            args: [flags, 0, 0, 0, 0, 0],
+        };
+        decode(call, &mut Regions::default(), 32).unwrap()
+    }
+
+    #[test]
+    fn what_programs_do_breaks_no_rule() {
+        for flags in [0x11, 0x0120_0011, 0x003d_0f00, 0x4111] {
+            assert_eq!(broken(&clone(flags)).count(), 0, "{flags:#x}");
+            assert_eq!(
+                perhaps_broken(&clone(flags)).count(),
+                usize::from(flags == 0x003d_0f00)
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_is_about_flags_that_can_break_it() {
+        for rule in RULES.iter().filter(|rule| rule.about != NONE) {
+            for (flag, name) in NAMES.iter().filter(|(flag, _)| rule.about.any(*flag)) {
+                assert!(about(*flag).any(|found| found.text == rule.text), "{name}");
+            }
+            assert_eq!(rule.about.unknown(), 0, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn spans_have_their_ends() {
+        let v = Version;
+        assert!(Span::All.covers(v(5, 3)));
+        assert!(Span::Since(v(5, 10)).covers(v(5, 10)) && !Span::Since(v(5, 10)).covers(v(5, 9)));
+        assert!(Span::Before(v(6, 9)).covers(v(6, 8)) && !Span::Before(v(6, 9)).covers(v(6, 9)));
+    }
+}
