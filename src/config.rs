@@ -8,6 +8,7 @@ use crate::filter::Criteria;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
+use crate::tree::Threads;
 
 /// One run of forktrace.
 #[derive(Debug, Clone)]
@@ -50,6 +51,12 @@ pub enum ViewKind {
     Text,
     /// The log: a JSON object for each event.
     Json,
+    /// The tree of processes, at the end.
+    Tree,
+    /// Counts and lifetimes, at the end.
+    Summary,
+    /// The same as one JSON document.
+    SummaryJson,
 }
 
 impl Config {
@@ -67,13 +74,22 @@ impl Config {
 
 impl ViewKind {
     /// All of them.
-    pub const ALL: &[ViewKind] = &[ViewKind::Text, ViewKind::Json];
+    pub const ALL: &[ViewKind] = &[
+        ViewKind::Text,
+        ViewKind::Json,
+        ViewKind::Tree,
+        ViewKind::Summary,
+        ViewKind::SummaryJson,
+    ];
 
     /// The word for it on the command line.
     pub fn name(self) -> &'static str {
         match self {
             ViewKind::Text => "text",
             ViewKind::Json => "json",
+            ViewKind::Tree => "tree",
+            ViewKind::Summary => "summary",
+            ViewKind::SummaryJson => "summary-json",
         }
     }
 
@@ -82,6 +98,7 @@ impl ViewKind {
         match (self, look.names) {
             (ViewKind::Text, Shown::No) => Wanted::No,
             (ViewKind::Text, Shown::Yes) | (ViewKind::Json, _) => Wanted::Yes,
+            (ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson, _) => Wanted::No,
         }
     }
 
@@ -90,7 +107,7 @@ impl ViewKind {
     pub fn is_streamed(self) -> bool {
         match self {
             ViewKind::Text => true,
-            ViewKind::Json => false,
+            ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => false,
         }
     }
 
@@ -98,7 +115,9 @@ impl ViewKind {
     pub fn usage(self) -> Wanted {
         match self {
             ViewKind::Text => Wanted::No,
-            ViewKind::Json => Wanted::Yes,
+            ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
+                Wanted::Yes
+            }
         }
     }
 }
@@ -116,6 +135,42 @@ pub struct Look {
     pub times: Times,
     /// Whether tids have the names of their threads.
     pub names: Shown,
+    /// What the tree and the summary show.
+    pub whole: WholeLook,
+}
+
+/// How the views of the whole trace look: the tree and the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeLook {
+    /// What lines are drawn with.
+    pub glyphs: Glyphs,
+    /// Whether threads stand in the tree.
+    pub threads: Threads,
+    /// Whether siblings that look the same are one line.
+    pub fold: Fold,
+    /// How many rows a table of the summary has at the most, if that was said.
+    pub top: Option<usize>,
+}
+
+/// How many rows a table of the summary has for people unless told otherwise.
+pub const TOP: usize = 10;
+
+/// What lines and marks are drawn with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glyphs {
+    /// What looks best.
+    Unicode,
+    /// What every terminal has.
+    Ascii,
+}
+
+/// Whether siblings that look the same are one line of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// They are, where they are many.
+    Yes,
+    /// Each has a line.
+    No,
 }
 
 /// Whether something is shown.

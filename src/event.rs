@@ -12,6 +12,9 @@ use crate::clone::Request;
 use crate::exec::ExecCall;
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 /// Something that happened to a traced thread or process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

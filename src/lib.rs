@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► filter ─► views: text
-//! recorded log ────────────────────────────► Event ─┴─► views: json
+//! recorded log ────────────────────────────► Event ─┼─► views: json
+//!                                                   └─► Tree ─► views: tree, summary
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -24,6 +25,8 @@
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
 //! | [`log`] | the format of recordings; its reader is a source, its writer the json view |
 //! | [`replay`] | looking at a recording |
+//! | [`tree`] | a fold over events: each process once, small; pure |
+//! | [`summary`] | a finished tree, counted; pure |
 //! | [`view`] | one file per format, and what formats share |
 //! | [`explain`] | flags, numbers, pasted calls and logs explained, offline; pure but for `stream` |
 //! | [`config`], [`cli`] | what a run needs; how it is typed; a file in `cli` for each subcommand |
@@ -38,7 +41,10 @@
 //!   [`ptrace::filter`]).
 //! - Who made a child whose creator was killed is worked out in
 //!   `ptrace::machine::orphans`, from who can still report it; never guessed.
-//! - The tree doesn't exist yet.
+//! - The tree keeps no words of its own: a view decides how a process looks,
+//!   and what looks the same.
+//! - The status line is no view: it must be gone before a view writes, and it
+//!   fails alone.
 
 pub mod abi;
 pub mod cli;
@@ -55,15 +61,18 @@ pub mod memory;
 pub mod ptrace;
 pub mod replay;
 pub mod source;
+pub mod summary;
+pub mod tree;
 pub mod view;
 
 use config::{Config, Destination, What};
-use event::{End, EventKind, Stops};
+use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
 use view::sinks::{Sinks, Trace};
+use view::status::Status;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +97,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         let sink = view::open(view, config.look, &config.filter, view::Pace::Prompt);
         views.push((view.to.clone(), sink.map_err(LaunchError::Refused)?));
     }
+    let status = Status::open(config);
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
@@ -97,6 +107,10 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         names: config.names(),
         environment: config.environment,
         usage: config.usage(),
+        ticks: match status {
+            Some(_) => Wanted::Yes,
+            None => Wanted::No,
+        },
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,
             false => Order::TraceeFirst,
@@ -121,6 +135,8 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         closed,
         say,
     );
+    // Dropped before the views, which then have the terminal as it was.
+    let mut status = status;
     let mut shown = true;
     loop {
         if shown && !sinks.any() {
@@ -140,15 +156,25 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
                     ));
                 }
                 sinks.event(&event, say);
+                if let Some(status) = &mut status {
+                    status.event(&event);
+                }
             }
-            Ok(Next::Quiet) => sinks.quiet(say),
+            Ok(Next::Quiet) => {
+                sinks.quiet(say);
+                if let Some(status) = &mut status {
+                    status.tick();
+                }
+            }
             Ok(Next::End) => break,
             Err(error) => {
+                drop(status);
                 sinks.break_off(say);
                 return Err(LaunchError::Refused(error));
             }
         }
     }
+    drop(status);
     sinks.finish(say);
     Ok(Finished {
         program: tracer.program_end()?,

@@ -13,6 +13,7 @@ mod shape;
 pub mod trace;
 pub mod view;
 pub mod views;
+mod whole;
 
 use std::ffi::OsString;
 

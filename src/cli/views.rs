@@ -8,16 +8,19 @@ use clap::Args;
 use super::ColorArg;
 use super::filter::FilterArgs;
 use super::shape::TimeArgs;
+use super::whole::WholeArgs;
 use crate::config::{Destination, Detail, Look, View, ViewKind};
 use crate::filter::Criteria;
 
 /// The options.
 #[derive(Debug, Args)]
 pub struct ViewArgs {
-    /// Show the trace as VIEW: text, json; several, each with its file: text,json:t.ndjson
+    /// Show the trace as VIEW: text, json, tree, summary, summary-json; several,
+    /// each with its file: text,tree:tree.txt,json:t.ndjson
     ///
     /// A view without a FILE of its own goes where -o says. text is a line for
-    /// each event; json the log, which "forktrace view" reads again.
+    /// each event; json the log, which "forktrace view" reads again; tree and
+    /// summary come at the end.
     #[arg(
         long = "as",
         value_name = "VIEW[:FILE],...",
@@ -73,6 +76,9 @@ pub struct ViewArgs {
 
     #[command(flatten)]
     filter: FilterArgs,
+
+    #[command(flatten)]
+    whole: WholeArgs,
 }
 
 /// What is shown, where, and how it looks.
@@ -117,12 +123,13 @@ impl ViewArgs {
             string_limit: self.string_limit.map_or(TEXT_LIMIT, |limit| limit as usize),
             times,
             names,
+            whole: self.whole.look(),
         };
         let filter = self.filter.into_criteria();
         if filter.any() && !views.iter().any(|view| view.kind.is_streamed()) {
             return Err(
-                "a filter narrows what is shown, and a log holds all: record without it, \
-                 then forktrace view FILE with it"
+                "a filter narrows the text; a log, a tree and a summary hold all: record a log \
+                 without it, then forktrace view FILE with it"
                     .to_owned(),
             );
         }
@@ -297,7 +304,7 @@ mod tests {
         for (words, said) in [
             (
                 &["--as", "trees"][..],
-                "no view named \"trees\"; there are text, json",
+                "no view named \"trees\"; there are text, json, tree, summary, summary-json",
             ),
             (&["--as", ""], "no view named \"\""),
             (&["--as", "text:"], "no file named after the colon"),

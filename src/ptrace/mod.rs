@@ -53,6 +53,8 @@ pub struct How {
     pub environment: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
+    /// Whether it is told several times a second that nothing happens.
+    pub ticks: Wanted,
     /// Which comes first of an event and what the tracee does next.
     pub order: Order,
 }
@@ -132,6 +134,8 @@ struct Program {
     witness: Option<Witness>,
 }
 
+/// How often it is told that nothing happens, where that was asked for.
+const TICK_MS: i64 = 200;
 /// How long after attaching the thread lists are read again.
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
@@ -354,7 +358,9 @@ impl Tracer {
         }
         let busy = held || looking || self.told || !self.to_pass_on.is_empty();
         let watched = self.has_witness().then_some(sys::CHECK_MS);
-        sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { watched });
+        let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
+        let idle = tick.or(watched);
+        sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.ready.push_back(report);
@@ -600,6 +606,7 @@ impl Source for Tracer {
                 Ok(_) if self.output.is_ready() => {}
                 Ok(Step::Done) => return Ok(Next::End),
                 Ok(Step::Idle) if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Ok(Step::Idle) if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
                 Ok(Step::Idle | Step::Went) => {}
                 Err(error) => return Err(self.give_up(error)),
             }

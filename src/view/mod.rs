@@ -6,10 +6,15 @@ pub mod filtered;
 pub mod json;
 pub mod output;
 pub mod sinks;
+pub mod status;
 pub mod style;
+pub mod summary;
+pub mod summary_json;
 pub mod syntax;
 pub mod text;
 pub mod times;
+pub mod tree;
+pub mod units;
 
 use std::io;
 
@@ -21,7 +26,14 @@ use crate::filter::{Criteria, Filter};
 use filtered::Filtered;
 use json::JsonView;
 use output::Output;
+use summary::SummaryView;
+use summary_json::SummaryJsonView;
 use text::{Format, TextView};
+use tree::TreeView;
+
+/// What a trace by `--stops=event` leaves out.
+const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children hidden by \
+                                CLONE_UNTRACED, are not seen";
 
 /// When lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +77,9 @@ pub fn open(
     let sink: Box<dyn Sink> = match view.kind {
         ViewKind::Text => Box::new(TextView::new(output, format, look.string_limit)),
         ViewKind::Json => Box::new(JsonView::new(output)),
+        ViewKind::Tree => Box::new(TreeView::new(output, format.palette, look.whole)),
+        ViewKind::Summary => Box::new(SummaryView::new(output, format.palette, look.whole)),
+        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, look.whole)),
     };
     Ok(match view.kind.is_streamed() && filter.any() {
         true => Box::new(Filtered::new(Filter::new(filter.clone()), sink)),

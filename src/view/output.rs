@@ -11,6 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use terminal_size::{Width, terminal_size_of};
 
 /// An output for lines.
 #[derive(Debug)]
@@ -82,6 +83,12 @@ impl Output {
     /// Whether a person looks at it.
     pub fn is_terminal(&self) -> bool {
         self.file.is_terminal()
+    }
+
+    /// How wide it is, in columns, if it is a terminal that knows.
+    pub fn columns(&self) -> Option<usize> {
+        let (Width(columns), _) = terminal_size_of(&self.file)?;
+        Some(usize::from(columns)).filter(|columns| *columns > 0)
     }
 
     /// Writes whole lines, or collects them until [`flush`](Output::flush).

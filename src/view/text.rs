@@ -171,10 +171,7 @@ impl Format {
     fn start(self, out: &mut String, start: &Start) {
         if start.stops == Stops::Event {
             self.palette.paint(out, Part::Meaning, |out| {
-                out.push_str(
-                    "# --stops=event: calls that fail, and children hidden by CLONE_UNTRACED, \
-                     are not seen",
-                );
+                out.push_str(super::UNSEEN_BY_EVENTS);
             });
             out.push('\n');
         }

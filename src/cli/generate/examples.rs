@@ -49,7 +49,11 @@ pub(super) const TRACE: &[Known] = &[
     known("--stops", NONE, "forktrace -f --stops=syscall make"),
     known("--kill-on-exit", OFF, "forktrace -f --kill-on-exit make"),
     known("--env", OFF, "forktrace -f --env --json -o t.ndjson make"),
-    known("--as", "text", "forktrace -f --as text,json:t.ndjson make"),
+    known(
+        "--as",
+        "text",
+        "forktrace -f --as text,tree:tree.txt,json:t.ndjson make",
+    ),
     known("--json", OFF, "forktrace -f --json -o t.ndjson make"),
     known(
         "--output",
@@ -60,6 +64,22 @@ pub(super) const TRACE: &[Known] = &[
     known("--verbose", OFF, "forktrace -v ruby -e fork"),
     known("--quiet", OFF, "forktrace -q -f ./configure"),
     known("--color", NONE, "forktrace --color=always ls"),
+    known(
+        "--threads",
+        OFF,
+        "forktrace -f --as tree --threads ./server",
+    ),
+    known(
+        "--no-fold",
+        OFF,
+        "forktrace -f --as tree --no-fold make -j4",
+    ),
+    known(
+        "--top",
+        "10; of summary-json all",
+        "forktrace -f --as summary --top 20 make -j4",
+    ),
+    known("--ascii", OFF, "forktrace -f --as tree --ascii make -j4"),
     known("--absolute-timestamps", OFF, "forktrace -f -tt make"),
     known("--relative-timestamps", OFF, "forktrace -f -r make"),
     known("--syscall-times", OFF, "forktrace -f -T make"),
@@ -93,7 +113,23 @@ pub(super) const SUBCOMMANDS: &[(&str, &[Known])] = &[
         &[
             known("FILE", NONE, "forktrace view t.ndjson"),
             known("--follow", OFF, "forktrace view --follow t.ndjson"),
-            known("--as", "text", "forktrace view t.ndjson --as text:t.txt"),
+            known("--as", "text", "forktrace view t.ndjson --as tree"),
+            known(
+                "--threads",
+                OFF,
+                "forktrace view t.ndjson --as tree --threads",
+            ),
+            known(
+                "--no-fold",
+                OFF,
+                "forktrace view t.ndjson --as tree --no-fold",
+            ),
+            known(
+                "--top",
+                "10; of summary-json all",
+                "forktrace view t.ndjson --as summary --top 20",
+            ),
+            known("--ascii", OFF, "forktrace view t.ndjson --as tree --ascii"),
             known(
                 "--json",
                 OFF,
