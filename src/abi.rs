@@ -3,15 +3,21 @@
 //!
 //! A new architecture is a variant of [`Abi`] and a few rows here.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// A system call interface that a tracee on this kernel can use. One process
 /// may use several: 64-bit code can do `int $0x80`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Abi {
     /// `syscall` of 64-bit code.
+    #[serde(rename = "x86_64")]
     X86_64,
     /// `int $0x80` or `sysenter`, of 32-bit and of 64-bit code.
+    #[serde(rename = "i386")]
     I386,
     /// 64-bit code with 32-bit pointers: x86_64 with bit 30 set in the number.
+    #[serde(rename = "x32")]
     X32,
 }
 
@@ -23,7 +29,8 @@ pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 pub const X32_SYSCALL_BIT: u64 = 0x4000_0000;
 
 /// The calls that forktrace looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Call {
     /// fork(2).
     Fork,
@@ -56,10 +63,13 @@ pub enum Call {
     /// tgkill(2): the same, its process named too.
     Tgkill,
     /// rt_sigqueueinfo(2): a signal with a siginfo of the caller's own.
+    #[serde(rename = "rt_sigqueueinfo")]
     RtSigqueueinfo,
     /// rt_tgsigqueueinfo(2): the same for one thread.
+    #[serde(rename = "rt_tgsigqueueinfo")]
     RtTgsigqueueinfo,
     /// pidfd_send_signal(2).
+    #[serde(rename = "pidfd_send_signal")]
     PidfdSendSignal,
 }
 

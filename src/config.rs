@@ -8,6 +8,7 @@ use crate::filter::Criteria;
 use crate::ptrace::attach::Targets;
 use crate::ptrace::machine::DetachOn;
 use crate::ptrace::spawn::Launch;
+use crate::tree::Threads;
 
 /// One run of forktrace.
 #[derive(Debug, Clone)]
@@ -22,10 +23,12 @@ pub struct Config {
     pub max_depth: Option<u32>,
     /// When to let go of tracees.
     pub detach_on: DetachOn,
-    /// The most bytes of a string that are shown.
+    /// The most bytes of a string, and elements of a list, that are read.
     pub string_limit: usize,
     /// Whether calls that wait and that send signals are told.
     pub waits: Wanted,
+    /// Whether the environment of each exec is recorded.
+    pub environment: Wanted,
     /// What is shown of the trace, and where; at least one.
     pub views: Vec<View>,
     /// How it looks.
@@ -50,6 +53,14 @@ pub enum ViewKind {
     Text,
     /// A picture: a column for each process, time going down.
     Lanes,
+    /// The log: a JSON object for each event.
+    Json,
+    /// The tree of processes, at the end.
+    Tree,
+    /// Counts and lifetimes, at the end.
+    Summary,
+    /// The same as one JSON document.
+    SummaryJson,
 }
 
 impl Config {
@@ -72,22 +83,49 @@ impl Config {
 }
 
 impl ViewKind {
+    /// All of them.
+    pub const ALL: &[ViewKind] = &[
+        ViewKind::Text,
+        ViewKind::Json,
+        ViewKind::Lanes,
+        ViewKind::Tree,
+        ViewKind::Summary,
+        ViewKind::SummaryJson,
+    ];
+
+    /// The word for it on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            ViewKind::Text => "text",
+            ViewKind::Json => "json",
+            ViewKind::Lanes => "lanes",
+            ViewKind::Tree => "tree",
+            ViewKind::Summary => "summary",
+            ViewKind::SummaryJson => "summary-json",
+        }
+    }
+
     /// Whether it shows the names of threads, looking so.
     pub fn names(self, look: Look) -> Wanted {
         match (self, look.names) {
-            (ViewKind::Text, Shown::Yes) => Wanted::Yes,
             (ViewKind::Text, Shown::No) => Wanted::No,
-            // An exec tells the name.
-            (ViewKind::Lanes, _) => Wanted::No,
+            (ViewKind::Text, Shown::Yes) | (ViewKind::Json, _) => Wanted::Yes,
+            (ViewKind::Lanes | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson, _) => {
+                Wanted::No
+            }
         }
     }
 
     /// Whether it shows events one by one, those that the filter keeps. Others
-    /// must see every event to be true.
+    /// must see every event to be true: a log is for every view to come.
     pub fn is_streamed(self) -> bool {
         match self {
             ViewKind::Text => true,
-            ViewKind::Lanes => false,
+            ViewKind::Json
+            | ViewKind::Lanes
+            | ViewKind::Tree
+            | ViewKind::Summary
+            | ViewKind::SummaryJson => false,
         }
     }
 
@@ -95,14 +133,21 @@ impl ViewKind {
     pub fn usage(self) -> Wanted {
         match self {
             ViewKind::Text | ViewKind::Lanes => Wanted::No,
+            ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
+                Wanted::Yes
+            }
         }
     }
 
     /// Whether it shows waits and signals even where nobody asked for them.
     pub fn sees_waits(self) -> Wanted {
         match self {
-            ViewKind::Text => Wanted::No,
             ViewKind::Lanes => Wanted::Yes,
+            ViewKind::Text
+            | ViewKind::Json
+            | ViewKind::Tree
+            | ViewKind::Summary
+            | ViewKind::SummaryJson => Wanted::No,
         }
     }
 }
@@ -114,13 +159,31 @@ pub struct Look {
     pub detail: Detail,
     /// When they are coloured.
     pub color: When,
+    /// How much text shows of each string, in bytes, and of each list.
+    pub string_limit: usize,
     /// Which times lines have.
     pub times: Times,
     /// Whether tids have the names of their threads.
     pub names: Shown,
-    /// What pictures are drawn with.
-    pub glyphs: Glyphs,
+    /// What the tree and the summary show.
+    pub whole: WholeLook,
 }
+
+/// How the views of the whole trace look: the tree and the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeLook {
+    /// What lines are drawn with.
+    pub glyphs: Glyphs,
+    /// Whether threads stand in the tree.
+    pub threads: Threads,
+    /// Whether siblings that look the same are one line.
+    pub fold: Fold,
+    /// How many rows a table of the summary has at the most, if that was said.
+    pub top: Option<usize>,
+}
+
+/// How many rows a table of the summary has for people unless told otherwise.
+pub const TOP: usize = 10;
 
 /// What lines and marks are drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +192,15 @@ pub enum Glyphs {
     Unicode,
     /// What every terminal has.
     Ascii,
+}
+
+/// Whether siblings that look the same are one line of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// They are, where they are many.
+    Yes,
+    /// Each has a line.
+    No,
 }
 
 /// Whether something is shown.

@@ -1,13 +1,20 @@
 //! The vocabulary: what a source says and every view understands. Facts only;
 //! words and colours belong to the views.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::abi::Abi;
 use crate::clone::Request;
 use crate::exec::ExecCall;
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 use crate::waits::{KillCall, Stored, WaitCall};
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// Something that happened to a traced thread or process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +30,36 @@ pub struct Event {
     pub comm: Comm,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// As if no more of each string had been read than `limit` bytes, and of
+    /// each list than `limit` strings: what a view shows of an event whose
+    /// strings another one needs in full.
+    pub fn cut(&self, limit: usize) -> Cow<'_, Event> {
+        let kind = match &self.kind {
+            EventKind::Create(create) => create.request.cut(limit).map(|request| {
+                EventKind::Create(Box::new(Create {
+                    request,
+                    ..Create::clone(create)
+                }))
+            }),
+            EventKind::Exec(exec) => exec.call.cut(limit).map(|call| {
+                EventKind::Exec(Box::new(Exec {
+                    call,
+                    ..Exec::clone(exec)
+                }))
+            }),
+            _ => None,
+        };
+        match kind {
+            None => Cow::Borrowed(self),
+            Some(kind) => Cow::Owned(Event {
+                kind,
+                ..Event::clone(self)
+            }),
+        }
+    }
 }
 
 /// What happened.
@@ -106,7 +143,8 @@ impl Wanted {
 }
 
 /// Which descendants are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Follow {
     /// None: only the threads given.
     None,
@@ -158,7 +196,8 @@ pub struct Usage {
 }
 
 /// Where tracees are made to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Stops {
     /// At the calls of interest, picked by a seccomp filter.
     Seccomp,
@@ -226,7 +265,8 @@ pub struct Child {
 }
 
 /// Whether a child's own events follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Followed {
     /// Yes.
     Yes,

@@ -4,7 +4,9 @@
 //! [`Event`](event::Event)s; everything after it sees only events.
 //!
 //! ```text
-//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─► filter ─► views: text, lanes
+//! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► filter ─► views: text
+//! recorded log ────────────────────────────► Event ─┼─► views: json, lanes
+//!                                                   └─► Tree ─► views: tree, summary
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.
@@ -22,6 +24,10 @@
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
 //! | [`ptrace`] | the tracer: `machine` decides, purely; `sys` is the only `unsafe` |
+//! | [`log`] | the format of recordings; its reader is a source, its writer the json view |
+//! | [`replay`] | looking at a recording |
+//! | [`tree`] | a fold over events: each process once, small; pure |
+//! | [`summary`] | a finished tree, counted; pure |
 //! | [`view`] | one file per format, and what formats share |
 //! | [`explain`] | flags, numbers, pasted calls and logs explained, offline; pure but for `stream` |
 //! | [`config`], [`cli`] | what a run needs; how it is typed; a file in `cli` for each subcommand |
@@ -39,7 +45,10 @@
 //! - Waits and signals are looked at only where they are asked for: programs do
 //!   many of them. What the tracer keeps for them (who is whose child, numbers in
 //!   inner pid namespaces) is in `ptrace::machine::kin`, and empty otherwise.
-//! - The log and the tree don't exist yet.
+//! - The tree keeps no words of its own: a view decides how a process looks,
+//!   and what looks the same.
+//! - The status line is no view: it must be gone before a view writes, and it
+//!   fails alone.
 
 pub mod abi;
 pub mod cli;
@@ -51,21 +60,24 @@ pub mod exec;
 pub mod explain;
 pub mod filter;
 pub mod ids;
+pub mod log;
 pub mod memory;
 pub mod ptrace;
+pub mod replay;
 pub mod source;
+pub mod summary;
+pub mod tree;
 pub mod view;
 pub mod waits;
 
 use config::{Config, Destination, What};
-use event::{End, EventKind, Stops};
-use filter::Filter;
+use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
-use view::filtered::Filtered;
 use view::sinks::{Sinks, Trace};
+use view::status::Status;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +99,10 @@ pub struct Finished {
 pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, LaunchError> {
     let mut views = Vec::new();
     for view in &config.views {
-        let mut sink = view::open(view, config.look).map_err(LaunchError::Refused)?;
-        if view.kind.is_streamed() && config.filter.any() {
-            sink = Box::new(Filtered::new(Filter::new(config.filter.clone()), sink));
-        }
-        views.push((view.to.clone(), sink));
+        let sink = view::open(view, config.look, &config.filter, view::Pace::Prompt);
+        views.push((view.to.clone(), sink.map_err(LaunchError::Refused)?));
     }
+    let status = Status::open(config);
     let how = How {
         stops: config.stops.resolve(&config.what, config.follow),
         follow: config.follow,
@@ -100,8 +110,13 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         detach_on: config.detach_on,
         string_limit: config.string_limit,
         names: config.names(),
+        environment: config.environment,
         usage: config.usage(),
         waits: config.waits(),
+        ticks: match status {
+            Some(_) => Wanted::Yes,
+            None => Wanted::No,
+        },
         order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
             true => Order::EventFirst,
             false => Order::TraceeFirst,
@@ -120,7 +135,14 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     for notice in tracer.take_notices() {
         say(&notice);
     }
-    let mut sinks = Sinks::new(views, closed, say);
+    let mut sinks = Sinks::new(
+        views,
+        "; the trace ends here, the program runs on",
+        closed,
+        say,
+    );
+    // Dropped before the views, which then have the terminal as it was.
+    let mut status = status;
     let mut shown = true;
     loop {
         if shown && !sinks.any() {
@@ -140,15 +162,25 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
                     ));
                 }
                 sinks.event(&event, say);
+                if let Some(status) = &mut status {
+                    status.event(&event);
+                }
             }
-            Ok(Next::Quiet) => sinks.quiet(say),
+            Ok(Next::Quiet) => {
+                sinks.quiet(say);
+                if let Some(status) = &mut status {
+                    status.tick();
+                }
+            }
             Ok(Next::End) => break,
             Err(error) => {
-                sinks.finish(say);
+                drop(status);
+                sinks.break_off(say);
                 return Err(LaunchError::Refused(error));
             }
         }
     }
+    drop(status);
     sinks.finish(say);
     Ok(Finished {
         program: tracer.program_end()?,

@@ -2,7 +2,7 @@
 //! ended.
 
 use std::env;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::panic;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use forktrace::cli::{self, Command, UsageError};
 use forktrace::event::End;
 use forktrace::ptrace::spawn::LaunchError;
 use forktrace::view::sinks::{self, Trace};
-use forktrace::{Finished, explain, ptrace, run};
+use forktrace::{Finished, explain, log, ptrace, replay, run};
 
 /// forktrace itself failed.
 const FAILED: u8 = 1;
@@ -32,16 +32,9 @@ fn main() -> ExitCode {
                 ExitCode::from(FAILED)
             }
         },
-        Ok(Command::Generate(cli)) => match cli.run() {
-            Ok(()) => ExitCode::SUCCESS,
-            // A reader that went away has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(error) => {
-                let why = sinks::plain(&error);
-                say(&format!("cannot write to standard output: {why}"));
-                ExitCode::from(FAILED)
-            }
-        },
+        Ok(Command::View(cli)) => view(*cli),
+        Ok(Command::Schema) => printed(io::stdout().write_all(log::schema_text().as_bytes())),
+        Ok(Command::Generate(cli)) => printed(cli.run()),
         Err(error) => usage(&error),
     }
 }
@@ -77,6 +70,43 @@ fn trace(cli: cli::trace::Cli) -> ExitCode {
             };
             say(&format!("{error:#}"));
             ExitCode::from(code)
+        }
+    }
+}
+
+/// Shows a recorded log. Lines of it that can't be read, or can't be written,
+/// are no success.
+fn view(cli: cli::view::Cli) -> ExitCode {
+    let replayed = cli
+        .into_replay()
+        .map_err(anyhow::Error::msg)
+        .and_then(|replay| replay::replay(&replay, &mut say));
+    match replayed {
+        Ok(replayed) => end(Finished {
+            program: None,
+            left_by: replayed.stopped_by,
+            trace: match replayed.faults {
+                0 => replayed.trace,
+                _ => Trace::Unwritable,
+            },
+        }),
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// What went to standard output is all that was asked for.
+fn printed(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that went away has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let why = sinks::plain(&error);
+            say(&format!("cannot write to standard output: {why}"));
+            ExitCode::from(FAILED)
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::event::Event;
 ///    given up earlier lets go of its tracees when forktrace ends, which the
 ///    kernel sees to; those that a filter ties to it end then.
 /// 8. After an event comes another one, [`Next::Quiet`] or [`Next::End`] within
-///    some 10 ms, so that whoever collects lines knows when to write them.
+///    some 10 ms, so that whoever collects lines knows when to write them. Where
+///    it was asked for [`Next::Quiet`] also comes several times a second.
 pub trait Source {
     /// What comes next. Blocks.
     ///

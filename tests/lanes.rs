@@ -98,3 +98,23 @@ fn lanes_need_calls_to_be_seen() {
         outcome.err()
     );
 }
+
+/// What was recorded is drawn as it was live.
+#[test]
+fn the_picture_of_a_log() {
+    let Some(waits) = fixture("waits") else {
+        return;
+    };
+    let scratch = Scratch::new();
+    let [live, log, again] = ["live", "log", "again"].map(|name| text(&scratch.file(name)));
+    let views = format!("lanes:{live},json:{log}");
+    let tracer = text(&forktrace());
+    let words = [&tracer, "-f", "--as", &views, "--", &waits];
+    Run::new(words).run().assert_code(0);
+    Run::new([&tracer, "view", &log, "--as", "lanes", "-o", &again])
+        .run()
+        .assert_code(0);
+    let read = |file: &str| std::fs::read_to_string(file).expect("a picture");
+    assert!(read(&live).lines().count() > 60);
+    assert_eq!(read(&live), read(&again));
+}

@@ -53,7 +53,7 @@ fn normal(lines: &[Line], tid: i32) -> Vec<String> {
     let mut pids = vec![tid];
     pids.extend(lines.iter().filter_map(Line::created));
     let name = |word: &str| {
-        let pid = word.parse().ok()?;
+        let pid: i32 = word.parse().ok()?;
         let index = pids.iter().position(|known| *known == pid)?;
         Some(format!("PID{index}"))
     };
@@ -104,7 +104,7 @@ fn compare(case: &Case, at_least: usize) {
     let expected = normal(&strace.lines, root);
     assert!(expected.len() >= at_least, "{expected:#?}");
     for mode in MODES {
-        let traced = case.forktrace(&["-f", "--waits", mode.option()]);
+        let traced = case.record(&["-f", "--waits", mode.option()]);
         let summary = traced.check(&format!("{mode:?}"));
         let told = normal(&traced.lines, summary.root);
         for (index, (ours, theirs)) in told.iter().zip(&expected).enumerate() {
@@ -166,7 +166,7 @@ fn interrupted_waits() {
     };
     let case = Case::new([waits.as_str(), "interrupt"]);
     for mode in MODES {
-        let traced = case.forktrace(&["-f", "--waits", mode.option()]);
+        let traced = case.record(&["-f", "--waits", mode.option()]);
         let root = traced.check(&format!("{mode:?}")).root;
         let rets: Vec<_> = calls(&traced.lines)
             .into_iter()
@@ -204,7 +204,7 @@ fn a_caller_that_is_killed_in_its_wait() {
     let Some([sh]) = need(["sh"]) else { return };
     let case = Case::new([sh.as_str(), "-c", "sh -c 'kill -9 $PPID'; :"]);
     for mode in MODES {
-        let traced = case.forktrace(&["-f", "--waits", mode.option()]);
+        let traced = case.record(&["-f", "--waits", mode.option()]);
         let summary = traced.check(&format!("{mode:?}"));
         let outer = summary.root;
         let inner = summary.pairs[0].1;
@@ -310,7 +310,7 @@ fn orphans_are_told_with_their_new_parent() {
         "while kill -0 $$; do :; done 2>/dev/null &",
     ]);
     for mode in MODES {
-        let traced = case.forktrace(&["-f", "--waits", mode.option()]);
+        let traced = case.record(&["-f", "--waits", mode.option()]);
         let summary = traced.check(&format!("{mode:?}"));
         let orphans: Vec<&Line> = traced
             .lines
@@ -342,7 +342,7 @@ fn numbers_in_an_inner_pid_namespace() {
     let program = "sh -c 'exit 3'; sh -c 'kill -TERM $$'; sleep 100 & kill $!; wait $!; :";
     let case = Case::new([&unshare, "--fork", "--pid", &sh, "-c", program]);
     for mode in MODES {
-        let traced = case.forktrace(&["-f", "--waits", mode.option()]);
+        let traced = case.record(&["-f", "--waits", mode.option()]);
         let summary = traced.check(&format!("{mode:?}"));
         let init = summary.pairs[0].1;
         let children: Vec<i32> = summary

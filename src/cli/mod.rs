@@ -8,8 +8,12 @@
 pub mod explain;
 mod filter;
 pub mod generate;
+pub mod schema;
 mod shape;
 pub mod trace;
+pub mod view;
+pub mod views;
+mod whole;
 
 use std::ffi::OsString;
 
@@ -25,6 +29,10 @@ pub enum Command {
     Trace(Box<trace::Cli>),
     /// Explain flags, numbers, calls or a log.
     Explain(explain::Cli),
+    /// Show a recorded log.
+    View(Box<view::Cli>),
+    /// Print the schema of the log.
+    Schema,
     /// Write the man page or completions.
     Generate(generate::Cli),
 }
@@ -39,6 +47,14 @@ struct Subcommand {
 /// In the order of the help text.
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
+        name: "view",
+        grammar: view::grammar,
+        read: |matches| {
+            let cli = view::Cli::from_arg_matches(matches)?;
+            Ok(Command::View(Box::new(cli)))
+        },
+    },
+    Subcommand {
         name: "explain",
         grammar: explain::grammar,
         read: |matches| explain::Cli::from_arg_matches(matches).map(Command::Explain),
@@ -47,6 +63,11 @@ const SUBCOMMANDS: &[Subcommand] = &[
         name: "generate",
         grammar: generate::grammar,
         read: |matches| generate::Cli::from_arg_matches(matches).map(Command::Generate),
+    },
+    Subcommand {
+        name: "schema",
+        grammar: schema::grammar,
+        read: |_| Ok(Command::Schema),
     },
 ];
 

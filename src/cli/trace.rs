@@ -1,12 +1,11 @@
 //! The options of tracing, which is what forktrace does without a subcommand.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 
-use super::{ColorArg, filter, shape};
-use crate::config::{Config, Destination, Detail, Glyphs, Look, StopsChoice, View, ViewKind, What};
+use super::views::ViewArgs;
+use crate::config::{Config, Destination, StopsChoice, ViewKind, What};
 use crate::event::{Follow, Stops, Wanted};
 use crate::ids::Pid;
 use crate::ptrace::attach::Targets;
@@ -115,46 +114,12 @@ pub struct Cli {
     #[arg(long, conflicts_with = "pid", help_heading = "Tracing")]
     kill_on_exit: bool,
 
-    /// Write the trace to FILE, not to stderr; "-" is stdout
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    output: Option<PathBuf>,
-
-    /// Show at most SIZE bytes of each argument string, and SIZE arguments
-    #[arg(
-        short = 's',
-        long = "string-limit",
-        value_name = "SIZE",
-        default_value_t = 32,
-        value_parser = clap::value_parser!(u32).range(..=1 << 20),
-        help_heading = "Output"
-    )]
-    string_limit: u32,
-
-    /// Explain every flag and argument on a line of its own
-    #[arg(short, long, conflicts_with = "quiet", help_heading = "Output")]
-    verbose: bool,
-
-    /// Print the calls only, not what they mean
-    #[arg(short, long, help_heading = "Output")]
-    quiet: bool,
-
-    /// Use colour
-    ///
-    /// auto: on a terminal, unless NO_COLOR is set; CLICOLOR_FORCE=1 forces it.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        value_enum,
-        default_value = "auto",
-        help_heading = "Output"
-    )]
-    color: ColorArg,
+    /// Record the environment of each exec in the log; it may hold secrets
+    #[arg(long, help_heading = "Output")]
+    env: bool,
 
     #[command(flatten)]
-    times: shape::TimeArgs,
-
-    #[command(flatten)]
-    filter: filter::FilterArgs,
+    views: ViewArgs,
 }
 
 /// `--stops`.
@@ -185,6 +150,7 @@ Examples:
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
+  forktrace -f --json -o t.ndjson -- make    recorded; forktrace view t.ndjson
   forktrace -v -- ruby -e fork               every flag explained
   forktrace -f -p 1234                       a process that runs already
   forktrace explain clone 0x1200011          what these flags mean";
@@ -231,7 +197,7 @@ impl Cli {
                 );
             }
         }
-        if self.command.is_empty() && self.pid.is_empty() && self.filter.has_pids() {
+        if self.command.is_empty() && self.pid.is_empty() && self.views.has_pids() {
             return Err(
                 "--pid narrows what is shown; to trace a process that runs already: -p PID"
                     .to_owned(),
@@ -268,8 +234,10 @@ impl Cli {
                 descendants: self.descendants,
             })
         };
-        let filter = self.filter.into_criteria();
-        let (times, names) = self.times.into_look();
+        let shown = self.views.into_shown(Destination::Stderr)?;
+        if self.env && !shown.views.iter().any(|view| view.kind == ViewKind::Json) {
+            return Err("--env needs --json: only the log holds the environment".to_owned());
+        }
         let config = Config {
             what,
             follow,
@@ -280,28 +248,15 @@ impl Cli {
                 Some(DetachArg::Exec) => DetachOn::Exec,
                 Some(DetachArg::ExitOfRoot) => DetachOn::ExitOfRoot,
             },
-            string_limit: self.string_limit as usize,
-            waits,
-            views: vec![View {
-                kind: ViewKind::Text,
-                to: match self.output {
-                    None => Destination::Stderr,
-                    Some(path) if path.as_os_str() == "-" => Destination::Stdout,
-                    Some(path) => Destination::File(path),
-                },
-            }],
-            look: Look {
-                detail: match (self.quiet, self.verbose) {
-                    (true, _) => Detail::Quiet,
-                    (_, true) => Detail::Verbose,
-                    _ => Detail::Normal,
-                },
-                color: self.color.into(),
-                times,
-                names,
-                glyphs: Glyphs::Unicode,
+            environment: match self.env {
+                true => Wanted::Yes,
+                false => Wanted::No,
             },
-            filter,
+            waits,
+            string_limit: shown.read_limit,
+            views: shown.views,
+            look: shown.look,
+            filter: shown.filter,
         };
         let stops = config.stops.resolve(&config.what, config.follow);
         if config.waits() == Wanted::Yes && stops == Stops::Event {

@@ -1,6 +1,9 @@
 //! One vocabulary for the four creating calls. The raw facts are stored; what
 //! follows from them (kind, stack, exit signal) is computed.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::args::{CloneArgs, UserDesc};
 use super::flags::{CSIGNAL, CloneFlags};
 use crate::abi::Syscall;
@@ -154,7 +157,8 @@ impl ArgSet {
 }
 
 /// What comes into being.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A thread of the caller's process (CLONE_THREAD).
     Thread,
@@ -290,6 +294,37 @@ impl Request {
                 body: Body::Read { tls, .. },
                 ..
             }) => Some(*tls),
+            _ => None,
+        }
+    }
+
+    /// The same with no more than `limit` bytes of a structure's unknown tail;
+    /// `None` if it has no more.
+    pub fn cut(&self, limit: usize) -> Option<Request> {
+        let Spec::Clone3(call) = &self.spec else {
+            return None;
+        };
+        match &call.body {
+            Body::Read {
+                args,
+                tls,
+                set_tid,
+                tail: Tail::NonZero { head, last },
+            } if head.len() > limit => Some(Request {
+                syscall: self.syscall,
+                spec: Spec::Clone3(Clone3 {
+                    body: Body::Read {
+                        args: *args,
+                        tls: *tls,
+                        set_tid: set_tid.clone(),
+                        tail: Tail::NonZero {
+                            head: head[..limit].to_vec(),
+                            last: *last,
+                        },
+                    },
+                    ..*call
+                }),
+            }),
             _ => None,
         }
     }

@@ -53,8 +53,8 @@ pub enum ListEnd {
     Unreadable(u64),
 }
 
-/// The environment, counted only: it holds secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The environment: counted, as it holds secrets; read only where asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Env {
     /// Where the array is; `None` where the call was not seen at its entry.
     pub addr: Option<u64>,
@@ -62,6 +62,8 @@ pub struct Env {
     pub vars: Option<usize>,
     /// Whether the array ended in memory that can't be read.
     pub unterminated: bool,
+    /// The variables; `None` where nobody asked for them.
+    pub text: Option<Strings>,
 }
 
 /// One exec call.
@@ -92,6 +94,46 @@ impl ExecCall {
             (Call::Execveat, Some(s)) => Some((s.args[0] as i32, s.args[4] as i32)),
             _ => None,
         }
+    }
+}
+
+impl Strings {
+    /// The first `limit` strings, and of each as many bytes; `None` if there
+    /// are no more.
+    fn cut(&self, limit: usize) -> Option<Strings> {
+        let Strings::List { items, end } = self else {
+            return None;
+        };
+        let long = |item: &Text| matches!(item, Text::Bytes { bytes, .. } if bytes.len() > limit);
+        if items.len() <= limit && !items.iter().any(long) {
+            return None;
+        }
+        let cut = |item: &Text| match item {
+            Text::Bytes { bytes, .. } if bytes.len() > limit => Text::Bytes {
+                bytes: bytes[..limit].to_vec(),
+                truncated: true,
+            },
+            other => other.clone(),
+        };
+        Some(Strings::List {
+            items: items.iter().take(limit).map(cut).collect(),
+            end: match items.len() > limit {
+                true => ListEnd::More,
+                false => *end,
+            },
+        })
+    }
+}
+
+impl ExecCall {
+    /// The same with `limit` arguments at the most, and of each as many bytes;
+    /// `None` if it has no more.
+    pub fn cut(&self, limit: usize) -> Option<ExecCall> {
+        let argv = self.argv.cut(limit)?;
+        Some(ExecCall {
+            argv,
+            ..self.clone()
+        })
     }
 }
 
@@ -140,6 +182,21 @@ pub fn decode_image(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) ->
     }
 }
 
+/// Reads the environment that a decoded call passes; `None` if it passes none
+/// that is known.
+pub fn read_env(call: &ExecCall, memory: &mut dyn Memory, limit: usize) -> Option<Strings> {
+    let word = call.syscall?.abi.word();
+    Some(read_strings(memory, call.env.addr?, word, limit))
+}
+
+/// The same of a new program's stack, see [`decode_image`].
+pub fn read_image_env(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) -> Strings {
+    let word = abi.word() as u64;
+    let argc = read_word(memory, sp, abi.word()).unwrap_or(0);
+    let envp = sp.wrapping_add(argc.wrapping_add(2).wrapping_mul(word));
+    read_strings(memory, envp, abi.word(), limit)
+}
+
 /// An exec that is known to have happened, and nothing of it: whoever called it
 /// was killed before it could be looked at.
 pub fn unseen() -> ExecCall {
@@ -152,6 +209,7 @@ pub fn unseen() -> ExecCall {
             addr: Some(0),
             vars: None,
             unterminated: false,
+            text: None,
         },
     }
 }
@@ -304,6 +362,7 @@ fn count_env(memory: &mut dyn Memory, addr: u64, word: usize) -> Env {
             addr: Some(0),
             vars: None,
             unterminated: false,
+            text: None,
         };
     }
     let (pointers, end) = read_pointers(memory, addr, word, ENV_MAX);
@@ -312,6 +371,7 @@ fn count_env(memory: &mut dyn Memory, addr: u64, word: usize) -> Env {
         addr: Some(addr),
         vars: readable.then_some(pointers.len()),
         unterminated: end != ListEnd::Complete,
+        text: None,
     }
 }
 
@@ -362,6 +422,14 @@ mod tests {
         assert_eq!(exec.env.vars, Some(1));
         assert!(!exec.env.unterminated);
         assert_eq!(exec.at(), None);
+        assert_eq!(exec.env.text, None, "nobody asked");
+        assert_eq!(
+            read_env(&exec, &mut ls(), 32),
+            Some(Strings::List {
+                items: vec![text("ls")],
+                end: ListEnd::Complete
+            })
+        );
     }
 
     #[test]
@@ -426,6 +494,13 @@ mod tests {
             }
         );
         assert_eq!((exec.env.addr, exec.env.vars), (None, Some(3)));
+        assert_eq!(
+            read_image_env(0x7000, Abi::X86_64, &mut memory, 2),
+            Strings::List {
+                items: vec![text("ls"), text("ls")],
+                end: ListEnd::More
+            }
+        );
     }
 
     #[test]
@@ -451,6 +526,32 @@ mod tests {
     }
 
     proptest! {
+        /// What is cut later is what would have been read then.
+        #[test]
+        fn cut_later_or_read_less(
+            words in proptest::collection::vec("[a-z]{0,9}", 0..9),
+            limit in 0usize..10,
+            nr in prop_oneof![Just(59u64), Just(322)],
+        ) {
+            let mut pointers = Vec::new();
+            let mut bytes = Vec::new();
+            for word in &words {
+                pointers.push(0x1000 + bytes.len() as u64);
+                bytes.extend_from_slice(word.as_bytes());
+                bytes.push(0);
+            }
+            pointers.push(0);
+            let mut memory = Regions(vec![(0x1000, bytes), (0x2000, super::tests::words(&pointers))]);
+            let first = usize::from(nr != 59);
+            let mut args = [0; 6];
+            args[first] = 0x1000;
+            args[first + 1] = 0x2000;
+            let syscall = Syscall { abi: Abi::X86_64, nr, args };
+            let full = decode(syscall, &mut memory, 100).unwrap();
+            let less = decode(syscall, &mut memory, limit).unwrap();
+            prop_assert_eq!(full.cut(limit).unwrap_or(full), less);
+        }
+
         #[test]
         fn never_panics(
             abi in prop_oneof![Just(Abi::X86_64), Just(Abi::I386), Just(Abi::X32)],

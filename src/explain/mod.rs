@@ -68,7 +68,7 @@ pub fn run(terms: &[OsString], color: When) -> Result<()> {
         .collect();
     let mut page = Page::new(palette);
     terms::answer(&mut page, &terms).map_err(|message| anyhow!(message))?;
-    output.write_lines(&page.text()).or_else(gone_or)
+    output.write_lines(page.text()).or_else(gone_or)
 }
 
 /// A reader that went away has seen enough.

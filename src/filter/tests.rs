@@ -82,6 +82,7 @@ fn exec(result: Option<Result<(), Errno>>, continues_as: Option<i32>) -> EventKi
                 addr: None,
                 vars: None,
                 unterminated: false,
+                text: None,
             },
         },
         result,

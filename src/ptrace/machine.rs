@@ -123,6 +123,8 @@ pub struct Settings {
     /// Whether calls that wait and that send signals are told, and who adopts
     /// orphans.
     pub waits: Wanted,
+    /// Whether exec calls carry the environment.
+    pub environment: Wanted,
 }
 
 /// When to let go of tracees that live on.

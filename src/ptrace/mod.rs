@@ -49,10 +49,14 @@ pub struct How {
     pub string_limit: usize,
     /// Whether all events carry the names of threads.
     pub names: Wanted,
+    /// Whether exec calls carry the environment, which may hold secrets.
+    pub environment: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
     /// Whether calls that wait and that send signals are told.
     pub waits: Wanted,
+    /// Whether it is told several times a second that nothing happens.
+    pub ticks: Wanted,
     /// Which comes first of an event and what the tracee does next.
     pub order: Order,
 }
@@ -79,8 +83,8 @@ pub struct Tracer {
     how: How,
     /// Signals to forktrace that may be meant for the program.
     to_pass_on: Vec<Pending>,
-    /// When anything was last reported.
-    last_report: Instant,
+    /// When anything was last reported, since the start.
+    last_report: Duration,
     asked_to_leave: bool,
     /// Whether all that is traced is to be killed.
     killing: bool,
@@ -132,6 +136,8 @@ struct Program {
     witness: Option<Witness>,
 }
 
+/// How often it is told that nothing happens, where that was asked for.
+const TICK_MS: i64 = 200;
 /// How long after attaching the thread lists are read again.
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
@@ -223,6 +229,7 @@ impl Tracer {
             string_limit: how.string_limit,
             names: how.names,
             waits: how.waits,
+            environment: how.environment,
         };
         let (wall, monotonic) = sys::clocks();
         let start = Start {
@@ -244,7 +251,7 @@ impl Tracer {
             start: Instant::now(),
             how,
             to_pass_on: Vec::new(),
-            last_report: Instant::now(),
+            last_report: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
             left_by: None,
@@ -355,10 +362,11 @@ impl Tracer {
         }
         let busy = held || looking || self.told || !self.to_pass_on.is_empty();
         let watched = self.has_witness().then_some(sys::CHECK_MS);
-        sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { watched });
+        let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
+        let idle = tick.or(watched);
+        sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
         match sys::wait(false, self.how.usage) {
             Ok(Waited::Report(report)) => {
-                self.last_report = Instant::now();
                 self.ready.push_back(report);
                 self.fetch_more();
                 Ok(Step::Went)
@@ -392,6 +400,9 @@ impl Tracer {
         while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
             self.ready.push_back(report);
         }
+        if self.ready.len() < 2 {
+            return;
+        }
         // New threads first, before their creators' ends.
         let machine = &self.machine;
         self.ready
@@ -414,12 +425,10 @@ impl Tracer {
                 Input::End(tid, Ended { end, usage })
             }
         };
-        self.machine.step(
-            self.start.elapsed(),
-            input,
-            &mut self.live,
-            &mut self.output,
-        );
+        let now = self.start.elapsed();
+        self.last_report = now;
+        self.machine
+            .step(now, input, &mut self.live, &mut self.output);
         if self.live.refusal().is_some() {
             // Told from answers that didn't come.
             self.output.events.truncate(told);
@@ -601,6 +610,7 @@ impl Source for Tracer {
                 Ok(_) if self.output.is_ready() => {}
                 Ok(Step::Done) => return Ok(Next::End),
                 Ok(Step::Idle) if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Ok(Step::Idle) if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
                 Ok(Step::Idle | Step::Went) => {}
                 Err(error) => return Err(self.give_up(error)),
             }

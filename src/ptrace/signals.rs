@@ -39,8 +39,13 @@ impl Tracer {
             return;
         };
         let target = program.launched.waiting.tid;
+        let arrivals = sys::arrivals();
+        // Nearly always.
+        if arrivals.is_empty() && self.to_pass_on.is_empty() {
+            return;
+        }
         let now = Instant::now();
-        for arrival in sys::arrivals() {
+        for arrival in arrivals {
             let sender = arrival.sender.map(Tid);
             let by_tracee = sender.is_some_and(|tid| self.machine.group_of(tid).is_some());
             self.to_pass_on.push(Pending {
@@ -96,6 +101,8 @@ impl Tracer {
     pub(super) fn all_vanished(&self) -> bool {
         const QUIET: Duration = Duration::from_secs(1);
         let watched = matches!(&self.origin, Origin::Launched(p) if p.witness.is_some());
-        watched && self.last_report.elapsed() >= QUIET && !self.machine.known().any(sys::exists)
+        watched
+            && self.start.elapsed().saturating_sub(self.last_report) >= QUIET
+            && !self.machine.known().any(sys::exists)
     }
 }

@@ -702,7 +702,8 @@ pub fn take_signals() -> Inherited {
         }
         let wake: extern "C" fn(c_int) = on_wake;
         set(wake_signal(), wake as usize, 0, false);
-        set(libc::SIGCHLD, libc::SIG_DFL, 0, false);
+        // Nor is a signal wanted at each stop of a tracee.
+        set(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDSTOP, false);
         // A stopped tracer would stall what it traces: it stops only when the
         // program does.
         let stop: extern "C" fn(c_int) = on_stop;

@@ -38,4 +38,8 @@ impl Sink for Filtered {
     fn finish(&mut self) -> io::Result<()> {
         self.sink.finish()
     }
+
+    fn break_off(&mut self) -> io::Result<()> {
+        self.sink.break_off()
+    }
 }

@@ -3,13 +3,19 @@
 
 pub mod escape;
 pub mod filtered;
+pub mod json;
 pub mod lanes;
 pub mod output;
 pub mod sinks;
+pub mod status;
 pub mod style;
+pub mod summary;
+pub mod summary_json;
 pub mod syntax;
 pub mod text;
 pub mod times;
+pub mod tree;
+pub mod units;
 pub mod waits;
 
 use std::io;
@@ -18,16 +24,40 @@ use anyhow::{Context, anyhow};
 
 use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
+use crate::filter::{Criteria, Filter};
+use filtered::Filtered;
+use json::JsonView;
 use lanes::LanesView;
 use output::Output;
+use summary::SummaryView;
+use summary_json::SummaryJsonView;
 use text::{Format, TextView};
+use tree::TreeView;
 
-/// Opens a view.
+/// What a trace by `--stops=event` leaves out.
+const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children hidden by \
+                                CLONE_UNTRACED, are not seen";
+
+/// When lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At once, where somebody may wait for them.
+    Prompt,
+    /// When nothing comes for a moment, or there are many.
+    Collected,
+}
+
+/// Opens a view; one that is streamed behind the filter.
 ///
 /// # Errors
 /// Where its destination can't be opened for writing.
-pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
-    let output = match &view.to {
+pub fn open(
+    view: &View,
+    look: Look,
+    filter: &Criteria,
+    pace: Pace,
+) -> anyhow::Result<Box<dyn Sink>> {
+    let mut output = match &view.to {
         Destination::Stderr => Output::stderr().context("cannot write to standard error")?,
         Destination::Stdout => Output::stdout().context("cannot write to standard output")?,
         Destination::File(path) => Output::file(path).map_err(|error| {
@@ -38,20 +68,31 @@ pub fn open(view: &View, look: Look) -> anyhow::Result<Box<dyn Sink>> {
             )
         })?,
     };
+    if pace == Pace::Collected {
+        output.collect();
+    }
     let format = Format {
         detail: look.detail,
         palette: style::palette(look.color, output.is_terminal()),
         times: look.times,
         names: look.names,
     };
-    Ok(match view.kind {
-        ViewKind::Text => Box::new(TextView::new(output, format)),
+    let sink: Box<dyn Sink> = match view.kind {
+        ViewKind::Text => Box::new(TextView::new(output, format, look.string_limit)),
+        ViewKind::Json => Box::new(JsonView::new(output)),
         ViewKind::Lanes => Box::new(LanesView::new(
             output,
             format.palette,
-            look.glyphs,
+            look.whole.glyphs,
             look.detail,
         )),
+        ViewKind::Tree => Box::new(TreeView::new(output, format.palette, look.whole)),
+        ViewKind::Summary => Box::new(SummaryView::new(output, format.palette, look.whole)),
+        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, look.whole)),
+    };
+    Ok(match view.kind.is_streamed() && filter.any() {
+        true => Box::new(Filtered::new(Filter::new(filter.clone()), sink)),
+        false => sink,
     })
 }
 
@@ -78,4 +119,13 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written.
     fn finish(&mut self) -> io::Result<()>;
+
+    /// Tracing broke off: writes what is left to write, of a trace that is not
+    /// whole.
+    ///
+    /// # Errors
+    /// Where it can't be written.
+    fn break_off(&mut self) -> io::Result<()> {
+        self.finish()
+    }
 }

@@ -18,7 +18,7 @@ use terminal_size::{Width, terminal_size_of};
 pub struct Output {
     file: File,
     /// Lines to be written, where they are collected.
-    collected: Option<String>,
+    collected: Option<Vec<u8>>,
 }
 
 /// How much is collected at the most, in bytes.
@@ -64,8 +64,15 @@ impl Output {
         let collects = file.metadata()?.is_file();
         Ok(Output {
             file,
-            collected: collects.then(|| String::with_capacity(COLLECTED_MAX)),
+            collected: collects.then(|| Vec::with_capacity(COLLECTED_MAX)),
         })
+    }
+
+    /// Collects lines wherever they go, for a source that says when it has no
+    /// more for a moment, and that nobody's own lines stand beside.
+    pub fn collect(&mut self) {
+        self.collected
+            .get_or_insert_with(|| Vec::with_capacity(COLLECTED_MAX));
     }
 
     /// Whether lines are collected before they are written.
@@ -88,11 +95,12 @@ impl Output {
     ///
     /// # Errors
     /// As write(2).
-    pub fn write_lines(&mut self, lines: &str) -> io::Result<()> {
+    pub fn write_lines(&mut self, lines: impl AsRef<[u8]>) -> io::Result<()> {
+        let lines = lines.as_ref();
         let Some(collected) = &mut self.collected else {
-            return self.write(lines.as_bytes());
+            return self.write(lines);
         };
-        collected.push_str(lines);
+        collected.extend_from_slice(lines);
         match collected.len() {
             COLLECTED_MAX.. => self.flush(),
             _ => Ok(()),
@@ -107,7 +115,7 @@ impl Output {
         let Some(mut collected) = self.collected.take() else {
             return Ok(());
         };
-        let written = self.write(collected.as_bytes());
+        let written = self.write(&collected);
         collected.clear();
         self.collected = Some(collected);
         written

@@ -22,18 +22,23 @@ pub enum Trace {
 /// The views that can still be written.
 pub struct Sinks {
     open: Vec<(Destination, Box<dyn Sink>)>,
+    /// What is said besides of one that can't be written.
+    consequence: &'static str,
     trace: Trace,
 }
 
 impl Sinks {
-    /// All of them, opened; those that are `closed` are lost at once.
+    /// All of them, opened; those that are `closed` are lost at once. What
+    /// that means for the rest is the `consequence`.
     pub fn new(
         views: Vec<(Destination, Box<dyn Sink>)>,
+        consequence: &'static str,
         closed: fn(&Destination) -> bool,
         say: &mut dyn FnMut(&str),
     ) -> Sinks {
         let mut sinks = Sinks {
             open: views,
+            consequence,
             trace: Trace::Complete,
         };
         sinks.each(say, |to, _| match closed(to) {
@@ -68,30 +73,40 @@ impl Sinks {
         self.each(say, |_, sink| sink.finish());
     }
 
+    /// Has all write what is left to write of a trace that is not whole.
+    pub fn break_off(&mut self, say: &mut dyn FnMut(&str)) {
+        self.each(say, |_, sink| sink.break_off());
+    }
+
     fn each(
         &mut self,
         say: &mut dyn FnMut(&str),
         mut act: impl FnMut(&Destination, &mut dyn Sink) -> io::Result<()>,
     ) {
-        let trace = &mut self.trace;
+        let (trace, consequence) = (&mut self.trace, self.consequence);
         self.open
             .retain_mut(|(to, sink)| match act(to, sink.as_mut()) {
                 Ok(()) => true,
                 Err(error) => {
-                    *trace = (*trace).max(lost(to, &error, say));
+                    *trace = (*trace).max(lost(to, &error, consequence, say));
                     false
                 }
             });
     }
 }
 
-/// A view can't be written any more. The program runs on all the same.
-fn lost(to: &Destination, error: &io::Error, say: &mut dyn FnMut(&str)) -> Trace {
+/// A view can't be written any more.
+fn lost(
+    to: &Destination,
+    error: &io::Error,
+    consequence: &str,
+    say: &mut dyn FnMut(&str),
+) -> Trace {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Trace::ReaderGone;
     }
     say(&format!(
-        "cannot write to {to}: {}; the trace ends here, the program runs on",
+        "cannot write to {to}: {}{consequence}",
         plain(error)
     ));
     Trace::Unwritable

@@ -24,6 +24,7 @@ use crate::ids::{Comm, Errno, Pid};
 pub struct TextView {
     output: Output,
     format: Format,
+    string_limit: usize,
     clock: Clock,
     lines: String,
 }
@@ -42,11 +43,12 @@ pub struct Format {
 }
 
 impl TextView {
-    /// A view that writes to `output`.
-    pub fn new(output: Output, format: Format) -> TextView {
+    /// A view that writes to `output`, of each string and list so much.
+    pub fn new(output: Output, format: Format, string_limit: usize) -> TextView {
         TextView {
             output,
             format,
+            string_limit,
             clock: Clock::new(format.times),
             lines: String::with_capacity(1024),
         }
@@ -56,7 +58,8 @@ impl TextView {
 impl Sink for TextView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.lines.clear();
-        self.format.event(&mut self.clock, &mut self.lines, event);
+        let event = event.cut(self.string_limit);
+        self.format.event(&mut self.clock, &mut self.lines, &event);
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -171,10 +174,7 @@ impl Format {
     fn start(self, out: &mut String, start: &Start) {
         if start.stops == Stops::Event {
             self.palette.paint(out, Part::Meaning, |out| {
-                out.push_str(
-                    "# --stops=event: calls that fail, and children hidden by CLONE_UNTRACED, \
-                     are not seen",
-                );
+                out.push_str(super::UNSEEN_BY_EVENTS);
             });
             out.push('\n');
         }
@@ -373,6 +373,7 @@ mod tests {
                     addr: None,
                     vars: Some(1),
                     unterminated: false,
+                    text: None,
                 },
             },
             result: Some(Ok(())),

@@ -95,6 +95,8 @@ pub enum Detail {
 /// Bytes in a siginfo_t.
 const SIZE: usize = 128;
 
+/// The last code that says what I/O is possible (`POLL_HUP`).
+const POLL_MAX: i32 = 6;
 const SI_USER: i32 = 0;
 const SI_TIMER: i32 = -2;
 const SI_SIGIO: i32 = -5;
@@ -119,11 +121,16 @@ impl SigInfo {
             errno,
             code,
             more: match signo {
-                0 => More::Nothing,
+                _ if SigInfo::is_bare(Signal(signo), code) => More::Nothing,
                 _ if code <= 0 => raw.sent_by_user(code),
                 _ => raw.sent_by_kernel(abi, signo, code),
             },
         }
+    }
+
+    /// Whether one of this signal and code has no more fields.
+    pub fn is_bare(signo: Signal, code: i32) -> bool {
+        signo.0 == 0 || (signo.0 == SIGIO && code > POLL_MAX)
     }
 
     /// The name of `si_code` (sigaction(2)); `None` for one that has none.
@@ -359,8 +366,7 @@ impl Raw<'_> {
                     _ => Detail::None,
                 },
             },
-            (SIGIO, 1..=6) => self.poll(),
-            (SIGIO, _) => More::Nothing,
+            (SIGIO, 1..=POLL_MAX) => self.poll(),
             (SIGSYS, _) => More::Syscall {
                 addr: self.word(at),
                 nr: self.int(after),

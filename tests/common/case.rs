@@ -8,6 +8,7 @@ use super::Mode;
 use super::check::{Summary, check};
 use super::fixture::Truth;
 use super::run::{Outcome, Run, Scratch, forktrace, shortened};
+use super::schema::Schema;
 use super::trace::{Line, parse_forktrace, parse_strace};
 use super::tree::{Strictness, assert_same, render};
 
@@ -155,17 +156,16 @@ impl Case {
 
     pub(crate) fn forktrace(&self, options: &[&str]) -> Traced {
         let file = self.scratch.file("forktrace.out");
-        let mut tracer = vec![
-            text(&forktrace()),
-            "-o".to_owned(),
-            text(&file),
-            "-s".to_owned(),
-            "256".to_owned(),
-        ];
+        self.trace_to(&file, &["-o".to_owned(), text(&file)], options)
+    }
+
+    fn trace_to(&self, file: &Path, output: &[String], options: &[&str]) -> Traced {
+        let mut tracer = vec![text(&forktrace()), "-s".to_owned(), "256".to_owned()];
+        tracer.extend_from_slice(output);
         tracer.extend(options.iter().map(|&word| word.to_owned()));
         tracer.push("--".to_owned());
         let outcome = self.prepare(&tracer).run();
-        let text = read(&file);
+        let text = read(file);
         let lines = parse_forktrace(&text).unwrap_or_else(|error| {
             panic!("{error}\n{}--- stderr\n{}", shortened(&text), outcome.err())
         });
@@ -176,9 +176,31 @@ impl Case {
         }
     }
 
+    /// The same, recorded as well: what is shown of the log is what was shown live, to the
+    /// byte, and the log that is written of a log is that log.
+    pub(crate) fn record(&self, options: &[&str]) -> Traced {
+        let [file, log, shown, again] =
+            ["forktrace.out", "log", "shown", "again"].map(|name| self.scratch.file(name));
+        let views = |file: &Path, log: &Path| {
+            let views = format!("text:{},json:{}", text(file), text(log));
+            ["--as".to_owned(), views]
+        };
+        let traced = self.trace_to(&file, &views(&file, &log), options);
+        let view = [text(&forktrace()), "view".to_owned(), text(&log)];
+        let limit = ["-s".to_owned(), "256".to_owned()];
+        let viewed = Run::new(view.iter().chain(&limit).chain(&views(&shown, &again))).run();
+        viewed.assert_code(0);
+        assert_eq!(viewed.err(), "", "what view said of a whole log");
+        assert_same_lines("view of the log", &traced.text, &read(&shown));
+        let log = read(&log);
+        assert_same_lines("the log of the log", &log, &read(&again));
+        check_log(&log);
+        traced
+    }
+
     /// The whole tree, followed in one mode, with everything checked that needs no strace.
     pub(crate) fn follow(&self, mode: Mode) -> (Traced, Summary) {
-        let traced = self.forktrace(&["-f", mode.option()]);
+        let traced = self.record(&["-f", mode.option()]);
         self.assert_end(&traced.outcome);
         let summary = traced.check(&format!("{mode:?}"));
         for expected in &self.expect {
@@ -251,7 +273,34 @@ pub(crate) fn text(path: &Path) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
 }
 
-fn read(path: &Path) -> String {
+/// Each line is as the schema says. A storm's lines are all alike: some are enough.
+#[track_caller]
+fn check_log(log: &str) {
+    let schema = Schema(forktrace::log::schema().to_value());
+    for line in log.lines().take(2000) {
+        if let Err(error) = schema.check_line(line) {
+            panic!("{error}: {line}");
+        }
+    }
+}
+
+/// Of long texts only where they part.
+#[track_caller]
+fn assert_same_lines(what: &str, expected: &str, found: &str) {
+    if expected == found {
+        return;
+    }
+    let (mut expected, mut found) = (expected.lines(), found.lines());
+    for number in 1.. {
+        let pair = (expected.next(), found.next());
+        assert!(
+            pair.0 == pair.1 && pair.0.is_some(),
+            "{what}: line {number}: {pair:?}"
+        );
+    }
+}
+
+pub(crate) fn read(path: &Path) -> String {
     let bytes = std::fs::read(path).unwrap_or_default();
     String::from_utf8(bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 pub(crate) mod proc;
 pub(crate) mod program;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod trace;
 pub(crate) mod tree;
 

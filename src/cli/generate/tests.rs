@@ -43,6 +43,7 @@ fn examples_are_right() {
                 ("", Ok(Command::Trace(_))) => true,
                 ("explain", Ok(Command::Explain(_))) => true,
                 ("generate", Ok(Command::Generate(_))) => true,
+                ("view", Ok(Command::View(_))) => true,
                 (_, Err(usage)) => matches!(
                     usage.error.kind(),
                     ErrorKind::DisplayHelp | ErrorKind::DisplayVersion

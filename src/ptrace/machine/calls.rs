@@ -53,8 +53,11 @@ impl Machine {
             }
             Some(Call::Execve | Call::Execveat) => {
                 let mut memory = probe.memory(stopped);
-                exec::decode(syscall, &mut memory, limit)
-                    .map_or(Doing::Nothing, |e| Doing::Executing(Box::new(e)))
+                let mut call = exec::decode(syscall, &mut memory, limit);
+                if let (Some(call), Wanted::Yes) = (&mut call, self.settings.environment) {
+                    call.env.text = exec::read_env(call, &mut memory, limit);
+                }
+                call.map_or(Doing::Nothing, |e| Doing::Executing(Box::new(e)))
             }
             Some(Call::Unshare | Call::Setns) => {
                 task.ns_moved = true;
@@ -195,7 +198,12 @@ impl Machine {
             _ => {
                 let call = probe.new_image(&stopped).ok().map(|(sp, abi)| {
                     let mut memory = probe.memory(&stopped);
-                    exec::decode_image(sp, abi, &mut memory, limit)
+                    let mut call = exec::decode_image(sp, abi, &mut memory, limit);
+                    if self.settings.environment == Wanted::Yes {
+                        let env = exec::read_image_env(sp, abi, &mut memory, limit);
+                        call.env.text = Some(env);
+                    }
+                    call
                 });
                 (call, None)
             }

@@ -128,6 +128,7 @@ impl Story {
                     addr: None,
                     vars: None,
                     unterminated: false,
+                    text: None,
                 },
             },
             result,

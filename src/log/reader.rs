@@ -1,0 +1,178 @@
+//! A recorded log as a source of events: what a view shows of it is what it
+//! showed, or would have shown, live.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use super::lines::{AtEnd, Lines, Piece};
+use super::parse::{Parsed, header, parse};
+use crate::event::{Event, EventKind};
+use crate::ids::Signal;
+use crate::source::{Next, Source};
+use crate::view::sinks::plain;
+
+/// A log that is read.
+#[derive(Debug)]
+pub struct Reader {
+    name: String,
+    lines: Lines,
+    /// The first event, until it is handed out.
+    start: Option<Event>,
+    /// Whether events were handed out since it was last said that none come.
+    told: bool,
+    ended: bool,
+    /// Whether the log's last line was there.
+    whole: bool,
+    faults: u64,
+    notices: Vec<String>,
+}
+
+/// So many lines that can't be read are told one by one.
+const FAULTS_TOLD: u64 = 10;
+
+impl Reader {
+    /// Opens a log and reads its first line; `-` is standard input.
+    ///
+    /// # Errors
+    /// Where it can't be opened, or is no log, or one of a format that this
+    /// forktrace does not read.
+    pub fn open(path: &Path, at_end: AtEnd) -> anyhow::Result<Reader> {
+        let name = match path.as_os_str() == "-" {
+            true => "standard input".to_owned(),
+            false => path.display().to_string(),
+        };
+        let cannot = |error| anyhow!("cannot read {name}: {}", plain(&error));
+        let mut lines = Lines::open(path, at_end).map_err(cannot)?;
+        let first = loop {
+            match lines.next_piece().map_err(cannot)? {
+                Piece::Line(at) | Piece::Rest(at) => break lines.bytes(at),
+                Piece::TooLong => break b"",
+                Piece::Quiet => {}
+                Piece::End => return Err(anyhow!("{name} is empty: no log")),
+            }
+        };
+        let start = header(first).map_err(|what| anyhow!("{name} is {what}"))?;
+        Ok(Reader {
+            name,
+            lines,
+            start: Some(start),
+            told: false,
+            ended: false,
+            whole: false,
+            faults: 0,
+            notices: Vec::new(),
+        })
+    }
+
+    /// What the user should know, a line each; handed out once.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// How many lines could not be read.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// Whether the recording ended in good order, all of it read.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The signal that ended the following of a log.
+    pub fn stopped_by(&self) -> Option<Signal> {
+        self.lines.stopped_by()
+    }
+
+    fn notice(&mut self, words: &str) {
+        self.notices.push(format!("{}: {words}", self.name));
+    }
+
+    fn fault(&mut self, what: &str) {
+        self.faults += 1;
+        if self.faults <= FAULTS_TOLD {
+            self.notice(&format!("line {}: {what}", self.lines.number()));
+        }
+    }
+
+    /// There is no more, and this is what should be known of that.
+    fn end(&mut self, words: Option<&str>) {
+        self.ended = true;
+        if self.faults > FAULTS_TOLD {
+            let more = self.faults - FAULTS_TOLD;
+            self.notice(&format!("{more} more lines that can't be read"));
+        }
+        if let Some(words) = words {
+            self.notice(words);
+        }
+    }
+
+    /// The log's last line.
+    fn finish(&mut self) {
+        self.whole = self.faults == 0;
+        let number = self.lines.number();
+        let more = format!("what follows line {number}, where the recording ends, is left out");
+        let drained = self.lines.is_drained();
+        self.end((!drained).then_some(more.as_str()));
+    }
+
+    /// The end of the file came first.
+    fn broken_off(&mut self, within_a_line: bool) {
+        let whence = match within_a_line {
+            true => format!(" within line {}", self.lines.number()),
+            false => String::new(),
+        };
+        let words = format!(
+            "the recording breaks off{whence}: it was cut short, or goes on (--follow waits for it)"
+        );
+        let stopped = self.stopped_by().is_some();
+        self.end((!stopped).then_some(words.as_str()));
+    }
+}
+
+impl Source for Reader {
+    fn next(&mut self) -> anyhow::Result<Next> {
+        if let Some(start) = self.start.take() {
+            self.told = true;
+            return Ok(Next::Event(start));
+        }
+        while !self.ended {
+            let piece = self
+                .lines
+                .next_piece()
+                .map_err(|error| anyhow!("cannot read {}: {}", self.name, plain(&error)))?;
+            let (at, whole) = match piece {
+                Piece::Line(at) => (at, true),
+                Piece::Rest(at) => (at, false),
+                Piece::TooLong => {
+                    self.fault("longer than any line that forktrace writes");
+                    continue;
+                }
+                Piece::Quiet if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Piece::Quiet => continue,
+                Piece::End => {
+                    self.broken_off(false);
+                    break;
+                }
+            };
+            let line = self.lines.bytes(at);
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match parse(line) {
+                Ok(Parsed::Event(event)) if !matches!(event.kind, EventKind::Start(_)) => {
+                    self.told = true;
+                    return Ok(Next::Event(event));
+                }
+                Ok(Parsed::Event(_)) => self.fault("a second header"),
+                Ok(Parsed::Unknown) => {}
+                Ok(Parsed::End(_)) => self.finish(),
+                // Cut off while it was written.
+                Err(_) if !whole => self.broken_off(true),
+                Err(what) => self.fault(&what),
+            }
+        }
+        Ok(Next::End)
+    }
+}

@@ -1,0 +1,224 @@
+//! The process tree: a fold over events. Each process once, where it was
+//! created, with what it became and how it ended; pids may be used again, and
+//! whatever comes in is survived. Threads are counted, and kept only if asked
+//! for.
+//!
+//! It is built while events come and asked at any time; memory is some 100 bytes
+//! a process, and its command, where that is new (see [`strings`]).
+
+mod grow;
+pub mod node;
+pub mod outline;
+pub mod strings;
+pub mod tally;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::clone::{CloneFlags, Kind};
+use crate::event::Start;
+use crate::ids::{Pid, Tid};
+use node::{Fate, How, HowId, Marks, Moment, Node, NodeId, Origin};
+use strings::Texts;
+use tally::Tally;
+
+/// Whether threads are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// They are counted.
+    Counted,
+    /// Each is a node, a child of its process.
+    Kept,
+}
+
+/// A process tree.
+#[derive(Debug)]
+pub struct Tree {
+    threads: Threads,
+    start: Option<Start>,
+    nodes: Vec<Node>,
+    moments: Vec<Moment>,
+    live: HashMap<Tid, Live>,
+    /// Pids that children have in a namespace of their own.
+    own_pids: HashMap<NodeId, i32>,
+    texts: Texts,
+    hows: Vec<How>,
+    how_ids: HashMap<How, HowId>,
+    tally: Tally,
+    last: Duration,
+}
+
+/// A living thread.
+#[derive(Debug, Clone, Copy)]
+struct Live {
+    /// Its process.
+    process: NodeId,
+    /// Its own node: that of the process, for the first thread; none for a
+    /// thread that is not kept.
+    node: u32,
+    /// When it was born.
+    born: Duration,
+    /// The process's last exec and last failure among the moments, and how
+    /// many moments there are; kept with the first thread.
+    last_exec: u32,
+    last_failure: u32,
+    moments: u32,
+}
+
+impl Tree {
+    /// An empty tree.
+    pub fn new(threads: Threads) -> Tree {
+        Tree {
+            threads,
+            start: None,
+            nodes: Vec::new(),
+            moments: Vec::new(),
+            live: HashMap::new(),
+            own_pids: HashMap::new(),
+            texts: Texts::default(),
+            hows: Vec::new(),
+            how_ids: HashMap::new(),
+            tally: Tally::default(),
+            last: Duration::ZERO,
+        }
+    }
+
+    /// The first event, once it came.
+    pub fn start(&self) -> Option<&Start> {
+        self.start.as_ref()
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// All, in the order of their births: parents before their children.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        let ids = (0..).map(NodeId);
+        ids.zip(&self.nodes)
+    }
+
+    /// Their numbers.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The living process that a thread belongs to.
+    pub fn process_of(&self, tid: Tid) -> Option<NodeId> {
+        self.live.get(&tid).map(|live| live.process)
+    }
+
+    /// Whether a node is a descendant of another, or that one itself.
+    pub fn is_below(&self, id: NodeId, ancestor: NodeId) -> bool {
+        let mut at = Some(id);
+        // A parent's number is smaller than its child's.
+        while let Some(node) = at.filter(|node| *node > ancestor) {
+            at = self.node(node).parent();
+        }
+        at == Some(ancestor)
+    }
+
+    /// Where a node comes from.
+    pub fn origin(&self, id: NodeId) -> Origin {
+        let node = self.node(id);
+        match node.marks {
+            marks if marks.has(Marks::CREATED) => Origin::Created(self.hows[usize::from(node.how)]),
+            marks if marks.has(Marks::LAUNCHED) => Origin::Launched,
+            marks if marks.has(Marks::ORPHAN) => Origin::Orphan,
+            marks if marks.has(Marks::ATTACHED) => Origin::Attached,
+            _ => Origin::Unknown,
+        }
+    }
+
+    /// What a node that was created is.
+    pub fn kind(&self, id: NodeId) -> Option<Kind> {
+        match self.origin(id) {
+            Origin::Created(how) => Some(how.kind),
+            _ => None,
+        }
+    }
+
+    /// The process that gets a process's exit signal, if it is in the tree:
+    /// the one that created it, but for CLONE_PARENT.
+    pub fn real_parent(&self, id: NodeId) -> Option<NodeId> {
+        let mut at = id;
+        loop {
+            let parent = self.node(at).parent()?;
+            match self.origin(at) {
+                Origin::Created(how)
+                    if how.flags.has(CloneFlags::PARENT) && !self.node(at).is_thread() =>
+                {
+                    at = parent;
+                }
+                _ => return Some(parent),
+            }
+        }
+    }
+
+    /// Whether a process lived on when the one that it was a child of had
+    /// ended: then init or a subreaper took it over.
+    pub fn outlived_parent(&self, id: NodeId) -> bool {
+        let node = self.node(id);
+        let Some(parent) = self.real_parent(id).filter(|_| !node.is_thread()) else {
+            return false;
+        };
+        let parent = self.node(parent);
+        let seen = !matches!(
+            node.fate(),
+            Fate::NotFollowed | Fate::Untraced | Fate::Unseen
+        );
+        seen && parent.fate().ended() && (!node.fate().ended() || parent.ended < node.ended)
+    }
+
+    /// The parent of one that was there already, or was taken over, where that
+    /// is not in the tree.
+    pub fn parent_outside(&self, id: NodeId) -> Option<Pid> {
+        let node = self.node(id);
+        let told = node.parent().is_none()
+            && (node.marks.has(Marks::ATTACHED) || node.marks.has(Marks::ORPHAN));
+        told.then_some(Pid(node.creator))
+    }
+
+    /// Its pid in a pid namespace of its own, where that is another.
+    pub fn own_pid(&self, id: NodeId) -> Option<i32> {
+        self.own_pids.get(&id).copied()
+    }
+
+    /// What processes did apart from creating children, in order.
+    pub fn moments(&self) -> &[Moment] {
+        &self.moments
+    }
+
+    /// A call that failed.
+    pub fn how(&self, id: HowId) -> &How {
+        &self.hows[usize::from(id.0)]
+    }
+
+    /// The words of all commands.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// What was counted.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// When the last event was, since the start of tracing.
+    pub fn last(&self) -> Duration {
+        self.last
+    }
+}

@@ -1,0 +1,544 @@
+//! The summary as one JSON document, for programs. Units stand in the names;
+//! times are in nanoseconds. Text of the program is any bytes: what is UTF-8
+//! stands as it is, else with U+FFFD for each stray sequence and its exact bytes
+//! in hex beside it (`program_hex`, `command_hex`).
+
+use std::io;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Sink;
+use super::output::Output;
+use crate::clone::Kind;
+use crate::config::{TOP, WholeLook};
+use crate::event::{Event, Target};
+use crate::ids::Errno;
+use crate::summary::{FailuresSeen, KindRow, Lifetimes, ProgramRow, Summary};
+use crate::tree::node::{Fate, NodeId};
+use crate::tree::strings::WordId;
+use crate::tree::tally::Cause;
+use crate::tree::{Threads, Tree};
+
+/// The version of the document: it grows with each field that changes its
+/// meaning or goes. Fields may be added within one.
+const FORMAT_VERSION: u32 = 1;
+
+/// The view.
+#[derive(Debug)]
+pub struct SummaryJsonView {
+    output: Output,
+    look: WholeLook,
+    /// Until it is written.
+    tree: Option<Tree>,
+}
+
+impl SummaryJsonView {
+    /// A view that writes to `output`.
+    pub fn new(output: Output, look: WholeLook) -> SummaryJsonView {
+        SummaryJsonView {
+            output,
+            look,
+            tree: Some(Tree::new(Threads::Counted)),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
+            return Ok(());
+        };
+        let text = text(&tree, self.look).map_err(io::Error::other)?;
+        self.output.write_lines(&text)?;
+        self.output.flush()
+    }
+}
+
+impl Sink for SummaryJsonView {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(tree) = &mut self.tree {
+            tree.add(event);
+        }
+        Ok(())
+    }
+
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
+    fn quiet(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.write()
+    }
+}
+
+impl Drop for SummaryJsonView {
+    /// Whatever ended the trace, what was seen is counted.
+    fn drop(&mut self) {
+        let _ = self.write();
+    }
+}
+
+/// The document of a tree.
+fn text(tree: &Tree, look: WholeLook) -> serde_json::Result<String> {
+    let summary = Summary::new(tree, look.top.unwrap_or(TOP));
+    let document = Document::new(&summary, look.top.unwrap_or(usize::MAX));
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// The document.
+#[derive(Debug, Serialize)]
+struct Document {
+    /// "forktrace-summary".
+    format: &'static str,
+    format_version: u32,
+    /// The forktrace that traced.
+    forktrace_version: Option<String>,
+    /// What was launched, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<Vec<String>>,
+    /// The same in hex, null where the word is UTF-8; only if one is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_hex: Option<Vec<Option<String>>>,
+    /// What was attached to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pids: Option<Vec<i32>>,
+    /// From the start of tracing to the last event.
+    elapsed_ns: u64,
+    /// Processes created; the launched one is not among them.
+    processes_created: u64,
+    threads_created: u64,
+    /// Creating calls that created nothing; null where that is not seen.
+    creations_failed: Option<u64>,
+    execs: u64,
+    /// Execs that `by_executed_program` leaves out: of one process only the
+    /// first and the last are kept.
+    execs_left_out: u64,
+    by_kind: Vec<ByKind>,
+    by_call: Vec<ByCall>,
+    by_creating_program: Vec<Creator>,
+    /// How long each program ran: from its exec to the next or the end.
+    by_executed_program: Vec<Program>,
+    /// Created processes without an exec.
+    never_execd: u64,
+    never_execd_by_program: Vec<Program>,
+    processes_alive_peak: u64,
+    processes_alive_peak_at_ns: u64,
+    /// The first threads of processes among them.
+    threads_alive_peak: u64,
+    threads_alive_peak_at_ns: u64,
+    /// How many were created in each stretch of so long from the start on.
+    creation_rate_width_ns: u64,
+    creation_rate: Vec<u64>,
+    /// Generations below the first process.
+    depth: u32,
+    deepest: Option<Process>,
+    failures: Vec<Failure>,
+    exec_failures: Vec<ExecFailure>,
+    longest_lived: Vec<Process>,
+    alive_at_end: Vec<Process>,
+    /// Processes that init or a subreaper took over. Who waited for whom is not
+    /// traced.
+    outlived_parent: u64,
+}
+
+/// How long some lived or ran.
+#[derive(Debug, Serialize)]
+struct Lives {
+    /// Of how many it is known.
+    lived_known: u64,
+    lived_total_ns: u64,
+    lived_median_ns: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ByKind {
+    /// process, vfork, shared_process or thread.
+    kind: &'static str,
+    count: u64,
+    /// The median of threads is within 2 %.
+    #[serde(flatten)]
+    lives: Lives,
+}
+
+#[derive(Debug, Serialize)]
+struct ByCall {
+    /// null where its number is not known.
+    call: Option<&'static str>,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Name {
+    /// The last part of its path; empty where that is not known.
+    program: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program_hex: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Creator {
+    #[serde(flatten)]
+    name: Name,
+    processes: u64,
+    threads: u64,
+    /// Of the processes.
+    #[serde(flatten)]
+    lives: Lives,
+}
+
+#[derive(Debug, Serialize)]
+struct Program {
+    #[serde(flatten)]
+    name: Name,
+    count: u64,
+    #[serde(flatten)]
+    lives: Lives,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    call: Option<&'static str>,
+    /// The error; or caller_killed, or filtered where a seccomp filter
+    /// answered.
+    reason: String,
+    errno_nr: Option<i32>,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ExecFailure {
+    reason: String,
+    errno_nr: i32,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Process {
+    pid: i32,
+    parent_pid: Option<i32>,
+    depth: u32,
+    #[serde(flatten)]
+    name: Name,
+    born_ns: u64,
+    /// null where an end was not seen.
+    lived_ns: Option<u64>,
+    exit_status: Option<i32>,
+    signal: Option<String>,
+}
+
+impl Document {
+    fn new(summary: &Summary<'_>, top: usize) -> Document {
+        let tree = summary.tree;
+        let tally = tree.tally();
+        let start = tree.start();
+        let words = start.and_then(|start| match &start.target {
+            Target::Command(words) => Some(words),
+            Target::Processes(_) => None,
+        });
+        let pids = start.and_then(|start| match &start.target {
+            Target::Command(_) => None,
+            Target::Processes(pids) => Some(pids.iter().map(|pid| pid.0).collect()),
+        });
+        let hex = words.map(|words| words.iter().map(|word| hex_unless_text(word)));
+        let hex: Option<Vec<Option<String>>> = hex.map(Iterator::collect);
+        let mut failures: Vec<Failure> = tally.failures_by_call().map(failure).collect();
+        failures.sort_by_key(|row| std::cmp::Reverse(row.count));
+        failures.truncate(top);
+        let process = |id: &NodeId| process(tree, *id);
+        Document {
+            format: "forktrace-summary",
+            format_version: FORMAT_VERSION,
+            forktrace_version: start.map(|start| start.version.clone()),
+            command: words.map(|words| words.iter().map(|word| lossy(word)).collect()),
+            command_hex: hex.filter(|words| words.iter().any(Option::is_some)),
+            pids,
+            elapsed_ns: nanos(tree.last()),
+            processes_created: summary.processes,
+            threads_created: summary.threads,
+            creations_failed: match summary.failures_seen {
+                FailuresSeen::Yes => Some(tally.failures()),
+                FailuresSeen::No => None,
+            },
+            execs: summary.execs,
+            execs_left_out: summary.execs_left_out(),
+            by_kind: summary.kinds.iter().map(by_kind).collect(),
+            by_call: summary
+                .calls
+                .iter()
+                .map(|(call, count)| ByCall {
+                    call: known(call),
+                    count: *count,
+                })
+                .collect(),
+            by_creating_program: summary
+                .creators
+                .iter()
+                .take(top)
+                .map(|row| Creator {
+                    name: name(tree, row.program),
+                    processes: row.count,
+                    threads: row.threads,
+                    lives: lives(&row.lives),
+                })
+                .collect(),
+            by_executed_program: programs(tree, &summary.executed, top),
+            never_execd: summary.never_execd.iter().map(|row| row.count).sum(),
+            never_execd_by_program: programs(tree, &summary.never_execd, top),
+            processes_alive_peak: tally.processes.peak,
+            processes_alive_peak_at_ns: nanos(tally.processes.peak_at),
+            threads_alive_peak: tally.threads.peak,
+            threads_alive_peak_at_ns: nanos(tally.threads.peak_at),
+            creation_rate_width_ns: nanos(tally.rate.width()),
+            creation_rate: tally.rate.counts().to_vec(),
+            depth: summary.depth(),
+            deepest: summary.deepest.as_ref().map(process),
+            failures,
+            exec_failures: tally
+                .exec_failures()
+                .map(|(errno, count)| ExecFailure {
+                    reason: errno_name(errno),
+                    errno_nr: errno.0,
+                    count,
+                })
+                .collect(),
+            longest_lived: summary.longest.iter().map(|(id, _)| process(id)).collect(),
+            alive_at_end: summary.alive.iter().take(top).map(process).collect(),
+            outlived_parent: summary.outlived,
+        }
+    }
+}
+
+fn by_kind(row: &KindRow) -> ByKind {
+    ByKind {
+        kind: match row.kind {
+            Kind::Process => "process",
+            Kind::Vfork => "vfork",
+            Kind::SharedProcess => "shared_process",
+            Kind::Thread => "thread",
+        },
+        count: row.count,
+        lives: lives(&row.lives),
+    }
+}
+
+fn programs(tree: &Tree, rows: &[ProgramRow], top: usize) -> Vec<Program> {
+    let rows = rows.iter().take(top).map(|row| Program {
+        name: name(tree, row.program),
+        count: row.count,
+        lives: lives(&row.lives),
+    });
+    rows.collect()
+}
+
+fn lives(lives: &Lifetimes) -> Lives {
+    Lives {
+        lived_known: lives.known,
+        lived_total_ns: nanos(lives.total),
+        lived_median_ns: lives.median().map(nanos),
+    }
+}
+
+fn name(tree: &Tree, program: WordId) -> Name {
+    let bytes = tree.texts().bytes(program);
+    Name {
+        program: lossy(bytes),
+        program_hex: hex_unless_text(bytes),
+    }
+}
+
+fn process(tree: &Tree, id: NodeId) -> Process {
+    let node = tree.node(id);
+    let parent = tree.real_parent(id).map(|parent| tree.node(parent).pid());
+    Process {
+        pid: node.pid().0,
+        parent_pid: parent.or(tree.parent_outside(id)).map(|pid| pid.0),
+        depth: node.depth(),
+        name: name(tree, tree.texts().program(node.current())),
+        born_ns: nanos(node.born()),
+        lived_ns: node.lived().map(nanos),
+        exit_status: match node.fate() {
+            Fate::Exited(code) => Some(code),
+            _ => None,
+        },
+        signal: match node.fate() {
+            Fate::Killed { signal, .. } => Some(signal.to_string()),
+            _ => None,
+        },
+    }
+}
+
+fn failure((call, cause, count): (&'static str, Cause, u64)) -> Failure {
+    let (reason, errno_nr) = match cause {
+        Cause::Errno(errno) => (errno_name(Errno(errno)), Some(errno)),
+        Cause::CallerKilled => ("caller_killed".to_owned(), None),
+        Cause::Skipped => ("filtered".to_owned(), None),
+    };
+    Failure {
+        call: known(call),
+        reason,
+        errno_nr,
+        count,
+    }
+}
+
+fn errno_name(errno: Errno) -> String {
+    errno.name().unwrap_or_else(|| errno.0.to_string())
+}
+
+fn known(call: &'static str) -> Option<&'static str> {
+    Some(call).filter(|call| !call.is_empty())
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn hex_unless_text(bytes: &[u8]) -> Option<String> {
+    use std::fmt::Write;
+    std::str::from_utf8(bytes).is_err().then(|| {
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    })
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Fold, Glyphs};
+    use crate::event::testing::Story;
+    use crate::tree::tests::any_story;
+    use serde_json::{Value, json};
+
+    const LOOK: WholeLook = WholeLook {
+        glyphs: Glyphs::Unicode,
+        threads: Threads::Counted,
+        fold: Fold::Yes,
+        top: None,
+    };
+
+    fn document(events: &[Event], look: WholeLook) -> Value {
+        let mut tree = Tree::new(Threads::Counted);
+        for event in events {
+            tree.add(event);
+        }
+        serde_json::from_str(&text(&tree, look).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn one_document_with_units_in_its_names() {
+        let mut story = Story::new();
+        story
+            .exec(10, "/bin/sh -c x")
+            .fork(10, 11)
+            .exec(11, "a\u{e9}")
+            .thread(11, 12);
+        story
+            .exit(12, 0)
+            .exit(11, 3)
+            .fork_fails(10, 11)
+            .vfork(10, 13);
+        story.exec_fails(13, "/no", 2);
+        let mut found = document(&story.events, LOOK);
+        assert_eq!(found["command"], json!(["make"]));
+        assert_eq!(found["elapsed_ns"], json!(8_000_000));
+        assert_eq!(
+            found["by_executed_program"][0],
+            json!({"program": "aé", "count": 1, "lived_known": 1,
+                   "lived_total_ns": 3_000_000, "lived_median_ns": 3_000_000})
+        );
+        assert_eq!(
+            found["failures"],
+            json!([{"call": "fork", "reason": "EAGAIN", "errno_nr": 11, "count": 1}])
+        );
+        assert_eq!(
+            found["exec_failures"],
+            json!([{"reason": "ENOENT", "errno_nr": 2, "count": 1}])
+        );
+        assert_eq!(
+            found["longest_lived"],
+            json!([{"pid": 11, "parent_pid": 10, "depth": 1, "program": "aé",
+                    "born_ns": 1_000_000, "lived_ns": 4_000_000,
+                    "exit_status": 3, "signal": null}])
+        );
+        let numbers = [
+            "processes_created",
+            "threads_created",
+            "creations_failed",
+            "execs",
+        ];
+        assert_eq!(
+            numbers.map(|field| found[field].take()),
+            [2, 1, 1, 2].map(|n| json!(n))
+        );
+        assert_eq!(found["alive_at_end"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            found["creation_rate"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .sum::<Number>(),
+            Number(3)
+        );
+    }
+
+    /// Adds up numbers of a document.
+    #[derive(Debug, PartialEq)]
+    struct Number(u64);
+
+    impl<'a> std::iter::Sum<&'a Value> for Number {
+        fn sum<I: Iterator<Item = &'a Value>>(values: I) -> Number {
+            Number(values.map(|value| value.as_u64().unwrap()).sum())
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_kept_in_hex() {
+        assert_eq!(hex_unless_text(b"a\xff"), Some("61ff".to_owned()));
+        assert_eq!(hex_unless_text("é".as_bytes()), None);
+    }
+
+    #[test]
+    fn tables_are_whole_unless_top_is_given() {
+        let mut story = Story::new();
+        story.exec(10, "x");
+        for pid in 11..41 {
+            story.fork(10, pid).exec(pid, &format!("p{pid}"));
+        }
+        let rows = |top| {
+            let look = WholeLook { top, ..LOOK };
+            let found = document(&story.events, look);
+            found["by_executed_program"].as_array().unwrap().len()
+        };
+        assert_eq!((rows(None), rows(Some(3))), (31, 3));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_trace_has_a_document(events in any_story()) {
+            let found = document(&events, LOOK);
+            let sum = |rows: &Value| -> u64 {
+                let rows = rows.as_array().unwrap().iter();
+                rows.map(|row| row["count"].as_u64().unwrap()).sum()
+            };
+            let of = |field: &str| found[field].as_u64().unwrap();
+            let created = of("processes_created") + of("threads_created");
+            proptest::prop_assert_eq!(sum(&found["by_kind"]), created);
+            proptest::prop_assert_eq!(sum(&found["by_call"]), created);
+            proptest::prop_assert_eq!(
+                sum(&found["by_executed_program"]) + of("execs_left_out"),
+                of("execs")
+            );
+            proptest::prop_assert_eq!(sum(&found["failures"]), of("creations_failed"));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The tree view: silent until the end, then every process where it was created.
+
+mod draw;
+mod plan;
+mod row;
+mod shape;
+#[cfg(test)]
+mod tests;
+pub(super) mod words;
+
+use std::io;
+
+use super::Sink;
+use super::output::Output;
+use super::style::Palette;
+use crate::config::WholeLook;
+use crate::event::Event;
+use crate::tree::Tree;
+use draw::{Style, draw};
+
+/// The tree view.
+#[derive(Debug)]
+pub struct TreeView {
+    output: Output,
+    palette: Palette,
+    look: WholeLook,
+    /// Until it is drawn.
+    tree: Option<Tree>,
+}
+
+impl TreeView {
+    /// A view that writes to `output`.
+    pub fn new(output: Output, palette: Palette, look: WholeLook) -> TreeView {
+        TreeView {
+            output,
+            palette,
+            look,
+            tree: Some(Tree::new(look.threads)),
+        }
+    }
+
+    fn draw(&mut self) -> io::Result<()> {
+        let Some(tree) = self.tree.take() else {
+            return Ok(());
+        };
+        let style = Style {
+            palette: self.palette,
+            look: self.look,
+            width: self.output.columns(),
+        };
+        let output = &mut self.output;
+        draw(&tree, style, |lines| output.write_lines(lines))?;
+        self.output.flush()
+    }
+}
+
+impl Sink for TreeView {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(tree) = &mut self.tree {
+            tree.add(event);
+        }
+        Ok(())
+    }
+
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
+    fn quiet(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.draw()
+    }
+}
+
+impl Drop for TreeView {
+    /// Whatever ended the trace, what was seen is shown.
+    fn drop(&mut self) {
+        let _ = self.draw();
+    }
+}
