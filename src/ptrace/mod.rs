@@ -28,7 +28,7 @@ use crate::source::{Next, Source};
 use attach::Targets;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
-use signals::Pending;
+use signals::Post;
 use spawn::{Launch, LaunchError, Launched};
 use sys::{Inherited, Report, Waited, Witness};
 use task::{Cause, Resume, Stopped};
@@ -79,8 +79,7 @@ pub struct Tracer {
     inherited: Inherited,
     start: Instant,
     how: How,
-    /// Signals to forktrace that may be meant for the program.
-    to_pass_on: Vec<Pending>,
+    post: Post,
     /// When anything was last reported, since the start.
     last_report: Duration,
     asked_to_leave: bool,
@@ -246,7 +245,7 @@ impl Tracer {
             inherited,
             start: Instant::now(),
             how,
-            to_pass_on: Vec::new(),
+            post: Post::default(),
             last_report: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
@@ -356,7 +355,7 @@ impl Tracer {
         if self.told && !sys::can_wake() {
             return Ok(Step::Idle);
         }
-        let busy = held || looking || self.told || !self.to_pass_on.is_empty();
+        let busy = held || looking || self.told || !self.post.is_empty();
         let watched = self.has_witness().then_some(sys::CHECK_MS);
         let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
         let idle = tick.or(watched);
@@ -409,6 +408,8 @@ impl Tracer {
     fn report(&mut self, report: Report) -> anyhow::Result<()> {
         let Report { tid, usage, .. } = report;
         let status = wait::decode(report.status);
+        // Before it is forgotten who is a tracee.
+        self.note_arrivals();
         let root = self.root() == Some(tid);
         self.heard_of(tid);
         let told = self.output.events.len();
@@ -432,8 +433,12 @@ impl Tracer {
         if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
             self.stop_with_program(signal)?;
         }
-        if root && matches!(status, Status::Ended(_)) {
-            self.after_program();
+        if let Status::Ended(_) = status {
+            self.witness_ended(tid);
+            if root {
+                self.pass_signals_on();
+                self.after_program();
+            }
         }
         // Again after each report: more may have been born.
         if self.killing {
@@ -514,10 +519,7 @@ impl Tracer {
     /// a tracer ends). Where a filter needs a tracer it says so, and goes only
     /// if told again.
     fn leave(&mut self) -> bool {
-        let passes_on = self
-            .program()
-            .is_some_and(|program| program.end.is_none() && program.foreground);
-        if passes_on {
+        if self.passes_on() {
             return false;
         }
         let Some(signal) = self.told_to_leave() else {

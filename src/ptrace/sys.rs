@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::task::{Resume, Stopped};
 use crate::event::{Usage, Wanted};
@@ -538,22 +538,35 @@ fn sender_of(info: &libc::siginfo_t) -> Option<i32> {
     (info.si_code <= 0).then(|| unsafe { info.si_pid() })
 }
 
-/// Arrivals that were not looked at yet: 0, or signal, kernel bit and sender.
-static ARRIVALS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+/// Arrivals that were not looked at yet, a word for each signal, so that none can
+/// crowd out another: the first one's sender, whether that was the kernel, and
+/// how many there were. 0: none.
+static ARRIVALS: [AtomicU64; SIGNALS] = [const { AtomicU64::new(0) }; SIGNALS];
+/// Whether there are any.
+static ARRIVED: AtomicBool = AtomicBool::new(false);
+/// One more than the last signal.
+const SIGNALS: usize = 65;
+/// In a word of [`ARRIVALS`]: the kernel sent it.
+const BY_KERNEL: u64 = 1 << 32;
+/// In a word of [`ARRIVALS`]: one more arrival.
+const ONE_MORE: u64 = 1 << 40;
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     // SAFETY: errno is restored, and only async-signal-safe functions are
     // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
     unsafe {
         let errno = *libc::__errno_location();
-        let sender = sender_of(&*info);
-        let kernel = u64::from(sender.is_none());
-        let word = (signal as u64) << 40 | kernel << 32 | u64::from(sender.unwrap_or(0) as u32);
-        for slot in &ARRIVALS {
-            let free = slot.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
-            if free.is_ok() {
-                break;
-            }
+        let first = ONE_MORE
+            + match sender_of(&*info) {
+                Some(sender) => u64::from(sender as u32),
+                None => BY_KERNEL,
+            };
+        if let Some(word) = ARRIVALS.get(signal as usize) {
+            // No other handler runs at the same time: all come to one thread,
+            // and at most interrupt each other.
+            let more = |before| Some(if before == 0 { first } else { before } + ONE_MORE);
+            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+            ARRIVED.store(true, Ordering::Relaxed);
         }
         // In case it came just before waitpid blocked.
         wake_every_ms(Some(WAKE_MS));
@@ -561,21 +574,29 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
     }
 }
 
-/// The signals that were sent to forktrace since this was last asked.
+/// The signals that were sent to forktrace since this was last asked. Of a
+/// standard signal one, however many there were (signal(7)).
 pub fn arrivals() -> Vec<Arrival> {
     // Nearly always none: one load.
-    if ARRIVALS[0].load(Ordering::Relaxed) == 0 {
+    if !ARRIVED.load(Ordering::Relaxed) {
         return Vec::new();
     }
-    ARRIVALS
-        .iter()
-        .map(|slot| slot.swap(0, Ordering::Relaxed))
-        .filter(|word| *word != 0)
-        .map(|word| Arrival {
-            signal: Signal((word >> 40) as i32),
-            sender: (word >> 32 & 1 == 0).then_some(word as u32 as i32),
-        })
-        .collect()
+    // First: what comes from now on sets it again.
+    ARRIVED.store(false, Ordering::Relaxed);
+    let mut all = Vec::new();
+    for (number, word) in ARRIVALS.iter().enumerate() {
+        let word = word.swap(0, Ordering::Relaxed);
+        let signal = Signal(number as i32);
+        let count = match signal.is_standard() {
+            true => (word / ONE_MORE).min(1),
+            false => word / ONE_MORE,
+        };
+        let sender = (word & BY_KERNEL == 0).then_some(word as u32 as i32);
+        for _ in 0..count {
+            all.push(Arrival { signal, sender });
+        }
+    }
+    all
 }
 
 extern "C" fn on_wake(_signal: c_int) {}
@@ -766,14 +787,20 @@ pub fn die_by(signal: Signal) {
 pub struct Witness {
     tid: Tid,
     line: OwnedFd,
+    /// The number of the last question.
+    asked: u32,
+    /// Whether its end was reported.
+    reaped: bool,
 }
 
 /// How long an answer is waited for.
-const ANSWER_MS: c_int = 500;
+const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 /// In an answer, the kernel as a sender; no process has this number.
 const KERNEL: i32 = -1;
 /// What the witness can tell at once.
 const TOLD_MAX: usize = 64;
+/// The length of an answer: the number of the question, then signals and senders.
+const ANSWER_MAX: usize = 4 + TOLD_MAX * 8;
 
 /// Makes a witness. It ends with forktrace.
 ///
@@ -805,6 +832,8 @@ pub fn witness() -> io::Result<Witness> {
             pid => Ok(Witness {
                 tid: Tid(pid),
                 line,
+                asked: 0,
+                reaped: false,
             }),
         }
     }
@@ -827,9 +856,10 @@ unsafe fn testify(line: RawFd, all: &libc::sigset_t) -> ! {
             }
         }
         let at_once: libc::timespec = std::mem::zeroed();
-        let mut request = [0u8; 1];
-        while libc::read(0, request.as_mut_ptr().cast(), 1) == 1 {
-            let mut told = [0u8; TOLD_MAX * 8];
+        let mut request = [0u8; 4];
+        while libc::read(0, request.as_mut_ptr().cast(), 4) == 4 {
+            let mut told = [0u8; ANSWER_MAX];
+            told[..4].copy_from_slice(&request);
             let mut count = 0;
             while count < TOLD_MAX {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -838,13 +868,12 @@ unsafe fn testify(line: RawFd, all: &libc::sigset_t) -> ! {
                     break;
                 }
                 let sender = sender_of(&info).unwrap_or(KERNEL);
-                let place = &mut told[count * 8..count * 8 + 8];
+                let place = &mut told[4 + count * 8..][..8];
                 place[..4].copy_from_slice(&signal.to_ne_bytes());
                 place[4..].copy_from_slice(&sender.to_ne_bytes());
                 count += 1;
             }
-            // One byte more: an empty message would look like an end.
-            if libc::send(0, told.as_ptr().cast(), count * 8 + 1, libc::MSG_NOSIGNAL) == -1 {
+            if libc::send(0, told.as_ptr().cast(), 4 + count * 8, libc::MSG_NOSIGNAL) == -1 {
                 break;
             }
         }
@@ -858,45 +887,68 @@ impl Witness {
         self.tid
     }
 
-    /// The signals that came to the process group since this was last asked.
-    pub fn ask(&mut self) -> Vec<Arrival> {
+    /// The signals that came to the process group since this was last asked;
+    /// `None` if it doesn't answer.
+    pub fn ask(&mut self) -> Option<Vec<Arrival>> {
         let line = self.line.as_raw_fd();
-        let mut told = [0u8; TOLD_MAX * 8 + 1];
-        // SAFETY: live buffers of the sizes given.
-        let got = unsafe {
-            if libc::send(line, [0u8].as_ptr().cast(), 1, libc::MSG_NOSIGNAL) != 1 {
-                return Vec::new();
-            }
-            let mut wait = libc::pollfd {
-                fd: line,
-                events: libc::POLLIN,
-                revents: 0,
+        self.asked = self.asked.wrapping_add(1);
+        let question = self.asked.to_ne_bytes();
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut told = [0u8; ANSWER_MAX];
+        // SAFETY: a live buffer of the size given.
+        let sent = unsafe { libc::send(line, question.as_ptr().cast(), 4, libc::MSG_NOSIGNAL) };
+        if sent != 4 {
+            return None;
+        }
+        let got = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // SAFETY: live buffers of the sizes given.
+            let got = unsafe {
+                let mut wait = libc::pollfd {
+                    fd: line,
+                    events: libc::POLLIN,
+                    revents: 0,
+                };
+                libc::poll(&raw mut wait, 1, left.as_millis() as c_int);
+                libc::recv(
+                    line,
+                    told.as_mut_ptr().cast(),
+                    told.len(),
+                    libc::MSG_DONTWAIT,
+                )
             };
-            // It may be stopped, by somebody who means it.
-            while libc::poll(&raw mut wait, 1, ANSWER_MS) == -1 && last_errno() == Errno::EINTR {}
-            libc::recv(
-                line,
-                told.as_mut_ptr().cast(),
-                told.len(),
-                libc::MSG_DONTWAIT,
-            )
+            match got {
+                // An answer to an earlier question came too late.
+                4.. if told[..4] == question => break got as usize,
+                0 => return None,
+                _ if left.is_zero() => {
+                    // Somebody has stopped it, and only it: it is wanted.
+                    kill(self.tid, Signal(libc::SIGCONT));
+                    return None;
+                }
+                _ => {}
+            }
         };
-        let got = usize::try_from(got).unwrap_or(0);
         let number = |bytes: &[u8]| i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        told[..got]
-            .chunks_exact(8)
-            .map(|place| Arrival {
-                signal: Signal(number(&place[..4])),
-                sender: Some(number(&place[4..])).filter(|sender| *sender != KERNEL),
-            })
-            .collect()
+        let arrivals = told[4..got].chunks_exact(8).map(|place| Arrival {
+            signal: Signal(number(&place[..4])),
+            sender: Some(number(&place[4..])).filter(|sender| *sender != KERNEL),
+        });
+        Some(arrivals.collect())
+    }
+
+    /// It has ended, and that was reported: its tid is somebody else's now.
+    pub fn is_reaped(mut self) {
+        self.reaped = true;
     }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        kill(self.tid, Signal(libc::SIGKILL));
-        reap(self.tid);
+        if !self.reaped {
+            kill(self.tid, Signal(libc::SIGKILL));
+            reap(self.tid);
+        }
     }
 }
 
