@@ -29,6 +29,9 @@ pub(super) struct Pending {
 /// and timeout(1) signals its child first, then the group.
 const PASS_ON_AFTER: Duration = Duration::from_millis(10);
 
+/// What people, terminals and init send to what is to end.
+const TO_LEAVE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
 impl Tracer {
     /// Passes on what was sent to forktrace alone.
     pub(super) fn pass_signals_on(&mut self) {
@@ -82,13 +85,13 @@ impl Tracer {
         }
     }
 
-    /// The signal that tells forktrace to leave, if one came. SIGALRM is a
-    /// signal to the program only: here it is nobody's.
+    /// The signal that tells forktrace to leave, if one came. Others are signals
+    /// to the program only: here they are nobody's.
     pub(super) fn told_to_leave(&self) -> Option<Signal> {
         sys::arrivals()
             .into_iter()
             .map(|arrival| arrival.signal)
-            .find(|signal| *signal != Signal(libc::SIGALRM))
+            .find(|signal| TO_LEAVE.contains(&signal.0))
     }
 
     pub(super) fn has_witness(&self) -> bool {
