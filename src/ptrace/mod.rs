@@ -193,7 +193,14 @@ impl Tracer {
     ///
     /// # Errors
     /// Where none can be traced.
-    pub fn attach(targets: Targets, how: How) -> Result<Tracer, LaunchError> {
+    pub fn attach(mut targets: Targets, how: How) -> Result<Tracer, LaunchError> {
+        if !live::proc_is_ours() {
+            return Err(LaunchError::Refused(anyhow!(
+                "cannot attach: /proc is not that of this pid namespace, so that its numbers are \
+                 others' (mount -t proc proc /proc, in a mount namespace of its own)"
+            )));
+        }
+        let notices = targets.resolve();
         let inherited = sys::take_signals();
         let target = Target::Processes(targets.pids.clone());
         let origin = Origin::Attached {
@@ -203,6 +210,7 @@ impl Tracer {
             refused: HashSet::new(),
         };
         let mut tracer = Tracer::new(origin, target, inherited, how);
+        tracer.notices.extend(notices);
         sys::admit_signals(&tracer.inherited);
         if let Err(error) = tracer.look_for_threads() {
             return Err(LaunchError::Refused(tracer.give_up(error)));

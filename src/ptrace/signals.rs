@@ -55,6 +55,9 @@ impl Post {
     }
 }
 
+/// What people, terminals and init send to what is to end.
+const TO_LEAVE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
 impl Tracer {
     /// Notes what came to forktrace, while it is known who sent it.
     pub(super) fn note_arrivals(&mut self) {
@@ -128,20 +131,13 @@ impl Tracer {
         }
     }
 
-    /// The signal that tells forktrace to leave, if one came.
+    /// The signal that tells forktrace to leave, if one came. Others are signals
+    /// to the program only: here they are nobody's.
     pub(super) fn told_to_leave(&self) -> Option<Signal> {
-        const LEAVE: [i32; 6] = [
-            libc::SIGHUP,
-            libc::SIGINT,
-            libc::SIGQUIT,
-            libc::SIGTERM,
-            libc::SIGUSR1,
-            libc::SIGUSR2,
-        ];
         sys::arrivals()
             .into_iter()
             .map(|arrival| arrival.signal)
-            .find(|signal| LEAVE.contains(&signal.0))
+            .find(|signal| TO_LEAVE.contains(&signal.0))
     }
 
     pub(super) fn has_witness(&self) -> bool {

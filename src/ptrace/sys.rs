@@ -511,8 +511,11 @@ extern "C" fn record_start() {
 #[unsafe(link_section = ".init_array")]
 static RECORD_START: extern "C" fn() = record_start;
 
-/// Signals that somebody may send to forktrace and mean the program.
-const PASSED_ON: [c_int; 7] = [
+/// Signals that somebody may send to forktrace and mean the program: all that
+/// would end it, and SIGWINCH, by which some are told to end. Not SIGKILL, nor
+/// those of faults, which are forktrace's own; nor SIGPIPE and SIGXFSZ, which
+/// are ignored because writing fails as well.
+const PASSED_ON: [c_int; 14] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -520,7 +523,21 @@ const PASSED_ON: [c_int; 7] = [
     libc::SIGUSR2,
     libc::SIGALRM,
     libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGWINCH,
+    libc::SIGIO,
+    libc::SIGPWR,
 ];
+
+/// The same with the real-time signals, but for the timer's.
+fn passed_on() -> impl Iterator<Item = c_int> {
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    let others = real_time.filter(|signal| *signal != wake_signal());
+    PASSED_ON.into_iter().chain(others)
+}
 
 /// A signal that was sent to forktrace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -555,16 +572,31 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
     // SAFETY: errno is restored, and only async-signal-safe functions are
     // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
     unsafe {
+        if signal == wake_signal() && (*info).si_code == libc::SI_TIMER {
+            // All that it is for is to interrupt.
+            return;
+        }
         let errno = *libc::__errno_location();
+        let sender = sender_of(&*info);
+        if signal == libc::SIGXCPU && sender.is_none() {
+            // It is forktrace that has used up its time, not the program.
+            return;
+        }
         let first = ONE_MORE
-            + match sender_of(&*info) {
+            + match sender {
                 Some(sender) => u64::from(sender as u32),
                 None => BY_KERNEL,
             };
         if let Some(word) = ARRIVALS.get(signal as usize) {
             // No other handler runs at the same time: all come to one thread,
             // and at most interrupt each other.
-            let more = |before| Some(if before == 0 { first } else { before } + ONE_MORE);
+            let more = |before| {
+                Some(if before == 0 {
+                    first
+                } else {
+                    before + ONE_MORE
+                })
+            };
             let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
             ARRIVED.store(true, Ordering::Relaxed);
         }
@@ -599,8 +631,6 @@ pub fn arrivals() -> Vec<Arrival> {
     all
 }
 
-extern "C" fn on_wake(_signal: c_int) {}
-
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
 /// How often it is interrupted else, to see whether all is well.
@@ -618,7 +648,7 @@ pub fn can_wake() -> bool {
 }
 
 /// The signal of that timer: a real-time one, so that SIGALRM stays what it
-/// is to others.
+/// is to others. Sent by anybody else it is passed on as all are.
 fn wake_signal() -> c_int {
     libc::SIGRTMAX() - 1
 }
@@ -689,7 +719,8 @@ pub struct Inherited {
 
 /// Takes over the signals: those in `PASSED_ON` get a handler (unless they
 /// are ignored, as under nohup), background terminal access no longer stops
-/// forktrace, and children can be waited for even if SIGCHLD was ignored.
+/// forktrace, nor does a file that grew too large end it (RLIMIT_FSIZE), and
+/// children can be waited for even if SIGCHLD was ignored.
 /// They stay blocked until [`admit_signals`].
 pub fn take_signals() -> Inherited {
     // SAFETY: all structures are live and initialised; the handlers are
@@ -697,7 +728,7 @@ pub fn take_signals() -> Inherited {
     unsafe {
         let mut block: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut block);
-        for signal in PASSED_ON {
+        for signal in passed_on() {
             libc::sigaddset(&raw mut block, signal);
         }
         let mut mask: libc::sigset_t = std::mem::zeroed();
@@ -718,11 +749,11 @@ pub fn take_signals() -> Inherited {
             libc::sigaction(signal, &raw const new, ptr::null_mut());
         };
         let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_signal;
-        for signal in PASSED_ON {
+        for signal in passed_on() {
             set(signal, handler as usize, libc::SA_SIGINFO, true);
         }
-        let wake: extern "C" fn(c_int) = on_wake;
-        set(wake_signal(), wake as usize, 0, false);
+        set(wake_signal(), handler as usize, libc::SA_SIGINFO, false);
+        set(libc::SIGXFSZ, libc::SIG_IGN, 0, false);
         // Nor is a signal wanted at each stop of a tracee.
         set(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDSTOP, false);
         // A stopped tracer would stall what it traces: it stops only when the
