@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod filter;
+mod jobs;
 pub mod live;
 pub mod machine;
 pub mod probe;
@@ -26,12 +27,13 @@ use crate::event::{End, Ended, Follow, Start, Stops, Target, Wanted};
 use crate::ids::{Errno, Pid, Signal, Tid};
 use crate::source::{Next, Source};
 use attach::Targets;
+use jobs::Jobs;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use signals::Post;
 use spawn::{Launch, LaunchError, Launched};
 use sys::{Inherited, Report, Waited, Witness};
-use task::{Cause, Resume, Stopped};
+use task::{Resume, Stopped};
 use wait::Status;
 
 /// How to trace, launched or attached.
@@ -93,6 +95,8 @@ pub struct Tracer {
     told: bool,
     /// Stops of threads that the kernel called gone.
     unresumed: Vec<(Stopped, Resume)>,
+    /// Who is stopped, the program or others.
+    jobs: Jobs,
     notices: Vec<String>,
 }
 
@@ -262,6 +266,7 @@ impl Tracer {
             ready: VecDeque::new(),
             told: false,
             unresumed: Vec::new(),
+            jobs: Jobs::default(),
             notices: Vec::new(),
         };
         if !tracer.live.has_proc() {
@@ -340,6 +345,7 @@ impl Tracer {
             return Ok(Step::Went);
         }
         self.pass_signals_on();
+        self.pass_continue_on();
         self.look_again_if_due()?;
         self.check_gone()?;
         if !self.ready.is_empty() {
@@ -368,7 +374,7 @@ impl Tracer {
         let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
         let idle = tick.or(watched);
         sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
-        match sys::wait(false, self.how.usage) {
+        match sys::wait(false, self.stopping(), self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.ready.push_back(report);
                 self.fetch_more();
@@ -400,7 +406,7 @@ impl Tracer {
         if self.machine.len() < MANY {
             return;
         }
-        while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
+        while let Ok(Waited::Report(report)) = sys::wait(true, self.stopping(), self.how.usage) {
             self.ready.push_back(report);
         }
         if self.ready.len() < 2 {
@@ -419,6 +425,9 @@ impl Tracer {
         // Before it is forgotten who is a tracee.
         self.note_arrivals();
         let root = self.root() == Some(tid);
+        if self.untraced_stop(tid, status) {
+            return self.stop_with_program();
+        }
         self.heard_of(tid);
         let told = self.output.events.len();
         let input = match status {
@@ -438,9 +447,8 @@ impl Tracer {
             // Told from answers that didn't come.
             self.output.events.truncate(told);
         }
-        if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
-            self.stop_with_program(signal)?;
-        }
+        self.note_stop(tid, status);
+        self.stop_with_program()?;
         if let Status::Ended(_) = status {
             self.witness_ended(tid);
             if root {
@@ -451,26 +459,6 @@ impl Tracer {
         // Again after each report: more may have been born.
         if self.killing {
             self.kill_all();
-        }
-        Ok(())
-    }
-
-    /// A terminal stopped the program: its shell waits for forktrace, so that
-    /// stops as well, until the shell continues both.
-    fn stop_with_program(&mut self, signal: Signal) -> anyhow::Result<()> {
-        let foreground = self.program().is_some_and(|program| program.foreground);
-        if foreground && sys::group_was_stopped_by(signal) {
-            self.resume_all()?;
-            let witness = self.program().and_then(|program| program.witness.as_ref());
-            let witness = witness.map(Witness::tid);
-            // The whole job is stopped, then.
-            if let Some(tid) = witness {
-                sys::kill(tid, Signal(libc::SIGSTOP));
-            }
-            sys::stop_self();
-            if let Some(tid) = witness {
-                sys::kill(tid, Signal(libc::SIGCONT));
-            }
         }
         Ok(())
     }
