@@ -306,6 +306,14 @@ pub fn tracer_of(tid: Tid) -> Option<Pid> {
     (tracer != 0).then_some(Pid(tracer))
 }
 
+/// Whether a thread has ended, be it that it was not waited for yet.
+pub(super) fn is_zombie(tid: Tid) -> bool {
+    status_of(tid)
+        .as_deref()
+        .and_then(|status| field(status, "State"))
+        .is_none_or(|state| state.starts_with(['Z', 'X']))
+}
+
 /// Whether /proc shows forktrace's own pid namespace: in another one's a tid
 /// names somebody else.
 pub fn proc_is_ours() -> bool {

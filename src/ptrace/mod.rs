@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod filter;
+mod jobs;
 pub mod live;
 pub mod machine;
 pub mod probe;
@@ -26,12 +27,13 @@ use crate::event::{End, Ended, Follow, Start, Stops, Target, Wanted};
 use crate::ids::{Errno, Pid, Signal, Tid};
 use crate::source::{Next, Source};
 use attach::Targets;
+use jobs::Jobs;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
-use signals::Pending;
+use signals::Post;
 use spawn::{Launch, LaunchError, Launched};
 use sys::{Inherited, Report, Waited, Witness};
-use task::{Cause, Resume, Stopped};
+use task::{Resume, Stopped};
 use wait::Status;
 
 /// How to trace, launched or attached.
@@ -81,8 +83,7 @@ pub struct Tracer {
     inherited: Inherited,
     start: Instant,
     how: How,
-    /// Signals to forktrace that may be meant for the program.
-    to_pass_on: Vec<Pending>,
+    post: Post,
     /// When anything was last reported, since the start.
     last_report: Duration,
     asked_to_leave: bool,
@@ -96,6 +97,8 @@ pub struct Tracer {
     told: bool,
     /// Stops of threads that the kernel called gone.
     unresumed: Vec<(Stopped, Resume)>,
+    /// Who is stopped, the program or others.
+    jobs: Jobs,
     notices: Vec<String>,
 }
 
@@ -196,7 +199,14 @@ impl Tracer {
     ///
     /// # Errors
     /// Where none can be traced.
-    pub fn attach(targets: Targets, how: How) -> Result<Tracer, LaunchError> {
+    pub fn attach(mut targets: Targets, how: How) -> Result<Tracer, LaunchError> {
+        if !live::proc_is_ours() {
+            return Err(LaunchError::Refused(anyhow!(
+                "cannot attach: /proc is not that of this pid namespace, so that its numbers are \
+                 others' (mount -t proc proc /proc, in a mount namespace of its own)"
+            )));
+        }
+        let notices = targets.resolve();
         let inherited = sys::take_signals();
         let target = Target::Processes(targets.pids.clone());
         let origin = Origin::Attached {
@@ -206,6 +216,7 @@ impl Tracer {
             refused: HashSet::new(),
         };
         let mut tracer = Tracer::new(origin, target, inherited, how);
+        tracer.notices.extend(notices);
         sys::admit_signals(&tracer.inherited);
         if let Err(error) = tracer.look_for_threads() {
             return Err(LaunchError::Refused(tracer.give_up(error)));
@@ -250,7 +261,7 @@ impl Tracer {
             inherited,
             start: Instant::now(),
             how,
-            to_pass_on: Vec::new(),
+            post: Post::default(),
             last_report: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
@@ -259,6 +270,7 @@ impl Tracer {
             ready: VecDeque::new(),
             told: false,
             unresumed: Vec::new(),
+            jobs: Jobs::default(),
             notices: Vec::new(),
         };
         if !tracer.live.has_proc() {
@@ -337,6 +349,7 @@ impl Tracer {
             return Ok(Step::Went);
         }
         self.pass_signals_on();
+        self.pass_continue_on();
         self.look_again_if_due()?;
         self.check_gone()?;
         if !self.ready.is_empty() {
@@ -360,12 +373,12 @@ impl Tracer {
         if self.told && !sys::can_wake() {
             return Ok(Step::Idle);
         }
-        let busy = held || looking || self.told || !self.to_pass_on.is_empty();
+        let busy = held || looking || self.told || !self.post.is_empty();
         let watched = self.has_witness().then_some(sys::CHECK_MS);
         let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
         let idle = tick.or(watched);
         sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
-        match sys::wait(false, self.how.usage) {
+        match sys::wait(false, self.stopping(), self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.ready.push_back(report);
                 self.fetch_more();
@@ -397,7 +410,7 @@ impl Tracer {
         if self.machine.len() < MANY {
             return;
         }
-        while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
+        while let Ok(Waited::Report(report)) = sys::wait(true, self.stopping(), self.how.usage) {
             self.ready.push_back(report);
         }
         if self.ready.len() < 2 {
@@ -413,7 +426,12 @@ impl Tracer {
     fn report(&mut self, report: Report) -> anyhow::Result<()> {
         let Report { tid, usage, .. } = report;
         let status = wait::decode(report.status);
+        // Before it is forgotten who is a tracee.
+        self.note_arrivals();
         let root = self.root() == Some(tid);
+        if self.untraced_stop(tid, status) {
+            return self.stop_with_program();
+        }
         self.heard_of(tid);
         let told = self.output.events.len();
         let input = match status {
@@ -433,35 +451,18 @@ impl Tracer {
             // Told from answers that didn't come.
             self.output.events.truncate(told);
         }
-        if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
-            self.stop_with_program(signal)?;
-        }
-        if root && matches!(status, Status::Ended(_)) {
-            self.after_program();
+        self.note_stop(tid, status);
+        self.stop_with_program()?;
+        if let Status::Ended(_) = status {
+            self.witness_ended(tid);
+            if root {
+                self.pass_signals_on();
+                self.after_program();
+            }
         }
         // Again after each report: more may have been born.
         if self.killing {
             self.kill_all();
-        }
-        Ok(())
-    }
-
-    /// A terminal stopped the program: its shell waits for forktrace, so that
-    /// stops as well, until the shell continues both.
-    fn stop_with_program(&mut self, signal: Signal) -> anyhow::Result<()> {
-        let foreground = self.program().is_some_and(|program| program.foreground);
-        if foreground && sys::group_was_stopped_by(signal) {
-            self.resume_all()?;
-            let witness = self.program().and_then(|program| program.witness.as_ref());
-            let witness = witness.map(Witness::tid);
-            // The whole job is stopped, then.
-            if let Some(tid) = witness {
-                sys::kill(tid, Signal(libc::SIGSTOP));
-            }
-            sys::stop_self();
-            if let Some(tid) = witness {
-                sys::kill(tid, Signal(libc::SIGCONT));
-            }
         }
         Ok(())
     }
@@ -518,10 +519,7 @@ impl Tracer {
     /// a tracer ends). Where a filter needs a tracer it says so, and goes only
     /// if told again.
     fn leave(&mut self) -> bool {
-        let passes_on = self
-            .program()
-            .is_some_and(|program| program.end.is_none() && program.foreground);
-        if passes_on {
+        if self.passes_on() {
             return false;
         }
         let Some(signal) = self.told_to_leave() else {

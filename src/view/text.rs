@@ -183,14 +183,26 @@ impl Format {
     fn attached(self, out: &mut String, event: &Event, attached: &Attached) {
         let (tid, tgid) = (event.tid, event.tgid);
         self.palette.paint(out, Part::Exit, |out| {
-            out.push_str("+++ attached: ");
-            quote(out, event.comm.as_bytes());
-            let _ = match Pid::from(tid) == tgid {
-                true => write!(out, ", parent {}", attached.parent),
-                false => write!(out, ", thread of {tgid}"),
+            out.push_str("+++ attached");
+            // What is gone already can't be asked for its name and its parent.
+            let mut separator = ": ";
+            let mut next = |out: &mut String| {
+                out.push_str(std::mem::replace(&mut separator, ", "));
             };
+            if !event.comm.as_bytes().is_empty() {
+                next(out);
+                quote(out, event.comm.as_bytes());
+            }
+            if Pid::from(tid) != tgid {
+                next(out);
+                let _ = write!(out, "thread of {tgid}");
+            } else if attached.parent.0 != 0 {
+                next(out);
+                let _ = write!(out, "parent {}", attached.parent);
+            }
             if attached.own != tid.0 {
-                let _ = write!(out, ", {} in its pid namespace", attached.own);
+                next(out);
+                let _ = write!(out, "{} in its pid namespace", attached.own);
             }
             out.push_str(" +++");
         });
@@ -426,6 +438,43 @@ mod tests {
             event(4281, EventKind::End(End::Exited(3).into())),
             event(4280, EventKind::End(killed.into())),
         ]
+    }
+
+    /// Of one that is gone already there is nothing to ask.
+    #[test]
+    fn what_is_unknown_is_left_out() {
+        let attached = |tid: i32, parent: i32, comm: &[u8]| Event {
+            comm: Comm::new(comm),
+            ..event(
+                tid,
+                EventKind::Attached(Box::new(Attached {
+                    parent: Pid(parent),
+                    own: tid,
+                    orphan: false,
+                })),
+            )
+        };
+        let format = Format {
+            detail: Detail::Quiet,
+            palette: palette(When::Never, false),
+            times: Times::default(),
+            names: Shown::No,
+        };
+        let events = [
+            attached(4280, 0, b""),
+            attached(4280, 0, b"a"),
+            attached(4280, 7, b""),
+            attached(4281, 0, b""),
+        ];
+        assert_eq!(
+            lines(format, &events),
+            "\
+4280 +++ attached +++
+4280 +++ attached: \"a\" +++
+4280 +++ attached: parent 7 +++
+4281 +++ attached: thread of 4280 +++
+"
+        );
     }
 
     fn shown(detail: Detail, when: When) -> String {

@@ -344,14 +344,21 @@ fn parse_end(text: &str) -> Option<Event> {
     if text == "detached" {
         return Some(Event::Detached);
     }
-    if let Some(rest) = text.strip_prefix("attached: ") {
-        let (comm, rest) = rest.split_at(string_end(rest.as_bytes(), 0));
+    // What is unknown is not said.
+    if let Some(rest) = text.strip_prefix("attached") {
+        let rest = rest.strip_prefix(": ").unwrap_or(rest);
+        let end = match rest.starts_with('"') {
+            true => string_end(rest.as_bytes(), 0),
+            false => 0,
+        };
+        let (comm, rest) = rest.split_at(end);
+        let rest = rest.strip_prefix(", ").unwrap_or(rest);
         let number = |key| {
             let word = rest.strip_prefix(key)?.split(',').next()?;
             word.parse().ok()
         };
-        let (parent, thread_of) = (number(", parent "), number(", thread of "));
-        return (parent.is_some() != thread_of.is_some()).then(|| Event::Attached {
+        let (parent, thread_of) = (number("parent "), number("thread of "));
+        return Some(Event::Attached {
             comm: comm.trim_matches('"').to_owned(),
             parent,
             thread_of,
