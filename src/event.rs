@@ -19,7 +19,9 @@ pub(crate) mod testing;
 /// Something that happened to a traced thread or process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When forktrace learned of it, since the start of tracing.
+    /// When forktrace learned of it, since the start of tracing; for what was kept
+    /// back (see the contract of [`Source`](crate::source::Source)), when it told
+    /// of it.
     pub at: Duration,
     /// The thread that it happened to.
     pub tid: Tid,

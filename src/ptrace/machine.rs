@@ -88,6 +88,11 @@ impl Output {
         }
     }
 
+    /// Nothing more will be known of children that are not sure yet.
+    pub fn settle(&mut self) {
+        self.unsure.clear();
+    }
+
     /// The creation of a child that is not sure yet.
     fn unsure_child(&mut self, tid: Tid) -> Option<&mut Child> {
         let index = self.unsure.iter().position(|unsure| *unsure == tid)?;
@@ -349,19 +354,16 @@ impl Machine {
         !self.limbo.is_empty() || !self.held.is_empty()
     }
 
-    /// A child of forktrace itself that is not traced.
-    pub fn ignore(&mut self, tid: Tid) {
-        self.strangers.insert(tid);
-    }
-
     /// All threads that anything is known of.
     pub fn known(&self) -> impl Iterator<Item = Tid> {
         self.tasks.keys().chain(self.held.keys()).copied()
     }
 
-    /// The threads that are traced.
+    /// The threads that are traced, those included whose creation is not told yet.
     pub fn tids(&self) -> impl Iterator<Item = Tid> {
-        self.tasks.keys().copied()
+        let stopped = |(_, held): &(&Tid, &Held)| matches!(held.state, HeldState::Stopped(..));
+        let held = self.held.iter().filter(stopped).map(|(tid, _)| tid);
+        self.tasks.keys().chain(held).copied()
     }
 
     /// Takes one report.
@@ -508,8 +510,13 @@ impl Machine {
             (_, Stops::Event) => Resume::Cont(signal),
             // After the filter's stop of a call that may fail, its exit has to
             // be seen; a success is seen by its event, and costs no exit stop.
-            (_, Stops::Seccomp) => match self.tasks.get(&stopped.tid()).map(|t| &t.doing) {
-                None | Some(Doing::Nothing) => Resume::Cont(signal),
+            (_, Stops::Seccomp) => match self.tasks.get(&stopped.tid()) {
+                Some(task) if task.changed.is_some() => Resume::Syscall(signal),
+                None
+                | Some(Task {
+                    doing: Doing::Nothing,
+                    ..
+                }) => Resume::Cont(signal),
                 Some(_) => Resume::Syscall(signal),
             },
         };

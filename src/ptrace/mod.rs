@@ -84,8 +84,8 @@ pub struct Tracer {
     start: Instant,
     how: How,
     post: Post,
-    /// When anything was last reported, since the start.
-    last_report: Duration,
+    /// The time of the last report that was looked at, since the start.
+    looked: Duration,
     asked_to_leave: bool,
     /// Whether all that is traced is to be killed.
     killing: bool,
@@ -93,8 +93,11 @@ pub struct Tracer {
     draining: bool,
     /// Reports that were fetched but not looked at yet.
     ready: VecDeque<Report>,
-    /// Whether events were handed out since it was last said that none come.
-    told: bool,
+    /// The time of the first event that was handed out since it was last said
+    /// that none come.
+    told: Option<Duration>,
+    /// Why tracing ended, once what was seen before is handed out.
+    failed: Option<anyhow::Error>,
     /// Stops of threads that the kernel called gone.
     unresumed: Vec<(Stopped, Resume)>,
     /// Who is stopped, the program or others.
@@ -145,6 +148,8 @@ const TICK_MS: i64 = 200;
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
 const QUIET_ROUNDS: u32 = 2;
+/// How long after an event it is said, at the latest, that others don't come.
+const QUIET_AFTER: Duration = Duration::from_millis(sys::WAKE_MS as u64);
 /// From so many tracees on waitpid is not fair enough.
 const MANY: usize = 8;
 
@@ -182,10 +187,6 @@ impl Tracer {
         let origin = Origin::Launched(Box::new(program));
         let mut tracer = Tracer::new(origin, target, inherited, how);
         tracer.machine.launch(tid);
-        if let Some(witness) = tracer.program().and_then(|p| p.witness.as_ref()) {
-            let tid = witness.tid();
-            tracer.machine.ignore(tid);
-        }
         sys::admit_signals(&tracer.inherited);
         if let Origin::Launched(program) = &mut tracer.origin {
             tracer.notices.extend(program.launched.notice.take());
@@ -262,13 +263,14 @@ impl Tracer {
             start: Instant::now(),
             how,
             post: Post::default(),
-            last_report: Duration::ZERO,
+            looked: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
             left_by: None,
             draining: false,
             ready: VecDeque::new(),
-            told: false,
+            told: None,
+            failed: None,
             unresumed: Vec::new(),
             jobs: Jobs::default(),
             notices: Vec::new(),
@@ -356,8 +358,13 @@ impl Tracer {
             return Ok(Step::Went);
         }
         let held = self.machine.is_waiting();
-        if held {
-            let now = self.start.elapsed();
+        let now = self.start.elapsed();
+        if held && self.machine.is_due(now) {
+            // What is awaited may be there, after a view that took its time.
+            if let Ok(Waited::Report(report)) = sys::wait(true, self.stopping(), self.how.usage) {
+                self.ready.push_back(report);
+                return Ok(Step::Went);
+            }
             self.machine.overdue(now, &mut self.live, &mut self.output);
             if self.output.is_ready() || !self.output.resume.is_empty() {
                 return Ok(Step::Went);
@@ -370,13 +377,11 @@ impl Tracer {
                 ..
             }
         );
-        if self.told && !sys::can_wake() {
+        if self.told.is_some() && !sys::can_wake() {
             return Ok(Step::Idle);
         }
-        let busy = held || looking || self.told || !self.post.is_empty();
-        let watched = self.has_witness().then_some(sys::CHECK_MS);
-        let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
-        let idle = tick.or(watched);
+        let busy = held || looking || self.told.is_some() || !self.post.is_empty();
+        let idle = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
         sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
         match sys::wait(false, self.stopping(), self.how.usage) {
             Ok(Waited::Report(report)) => {
@@ -385,10 +390,6 @@ impl Tracer {
                 Ok(Step::Went)
             }
             Ok(Waited::Nobody) => {
-                self.conclude();
-                Ok(Step::Done)
-            }
-            Ok(Waited::Nothing) | Err(Errno::EINTR) if self.all_vanished() => {
                 self.conclude();
                 Ok(Step::Done)
             }
@@ -444,7 +445,7 @@ impl Tracer {
             }
         };
         let now = self.start.elapsed();
-        self.last_report = now;
+        self.looked = now;
         self.machine
             .step(now, input, &mut self.live, &mut self.output);
         if self.live.refusal().is_some() {
@@ -453,12 +454,9 @@ impl Tracer {
         }
         self.note_stop(tid, status);
         self.stop_with_program()?;
-        if let Status::Ended(_) = status {
-            self.witness_ended(tid);
-            if root {
-                self.pass_signals_on();
-                self.after_program();
-            }
+        if root && matches!(status, Status::Ended(_)) {
+            self.pass_signals_on();
+            self.after_program();
         }
         // Again after each report: more may have been born.
         if self.killing {
@@ -487,7 +485,7 @@ impl Tracer {
             if self.how.stops == Stops::Seccomp {
                 self.machine.silence_all(now, &mut self.output);
             } else {
-                self.machine.let_go(now, &mut self.output);
+                self.machine.let_go(now, &mut self.live, &mut self.output);
             }
         }
     }
@@ -522,6 +520,9 @@ impl Tracer {
         if self.passes_on() {
             return false;
         }
+        if self.left_by.is_some() {
+            return true;
+        }
         let Some(signal) = self.told_to_leave() else {
             return false;
         };
@@ -536,7 +537,8 @@ impl Tracer {
             return false;
         }
         self.left_by = Some(signal);
-        self.machine.let_go(self.start.elapsed(), &mut self.output);
+        let now = self.start.elapsed();
+        self.machine.let_go(now, &mut self.live, &mut self.output);
         true
     }
 
@@ -596,21 +598,34 @@ impl Source for Tracer {
     fn next(&mut self) -> anyhow::Result<Next> {
         loop {
             if self.how.order == Order::TraceeFirst
+                && self.failed.is_none()
                 && let Err(error) = self.resume_all()
             {
-                return Err(self.give_up(error));
+                self.failed = Some(self.give_up(error));
+            }
+            // However busy tracees are: lines don't wait for them.
+            if self
+                .told
+                .is_some_and(|told| self.looked >= told + QUIET_AFTER)
+            {
+                self.told = None;
+                return Ok(Next::Quiet);
             }
             if let Some(event) = self.output.pop() {
-                self.told = true;
+                self.told.get_or_insert(event.at);
                 return Ok(Next::Event(event));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
             match self.resume_all().and_then(|()| self.advance()) {
                 Ok(_) if self.output.is_ready() => {}
                 Ok(Step::Done) => return Ok(Next::End),
-                Ok(Step::Idle) if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Ok(Step::Idle) if self.told.take().is_some() => return Ok(Next::Quiet),
                 Ok(Step::Idle) if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
                 Ok(Step::Idle | Step::Went) => {}
-                Err(error) => return Err(self.give_up(error)),
+                // What was seen before is told before.
+                Err(error) => self.failed = Some(self.give_up(error)),
             }
         }
     }

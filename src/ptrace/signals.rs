@@ -139,32 +139,4 @@ impl Tracer {
             .map(|arrival| arrival.signal)
             .find(|signal| TO_LEAVE.contains(&signal.0))
     }
-
-    pub(super) fn has_witness(&self) -> bool {
-        self.program()
-            .is_some_and(|program| program.witness.is_some())
-    }
-
-    /// A child of forktrace itself ended: the witness, killed by somebody?
-    pub(super) fn witness_ended(&mut self, tid: Tid) {
-        if let Origin::Launched(program) = &mut self.origin
-            && let Some(witness) = program.witness.take_if(|witness| witness.tid() == tid)
-        {
-            witness.is_reaped();
-        }
-    }
-
-    /// Whether all tracees vanished without a report: with a witness there is
-    /// always a child to wait for, so that waiting itself doesn't tell.
-    pub(super) fn all_vanished(&self) -> bool {
-        const QUIET: Duration = Duration::from_secs(1);
-        // A program that was let go of still ends as our child.
-        let lives = self.program().is_some_and(|program| {
-            program.end.is_none() && sys::exists(program.launched.waiting.tid)
-        });
-        self.has_witness()
-            && !lives
-            && self.start.elapsed().saturating_sub(self.last_report) >= QUIET
-            && !self.machine.known().any(sys::exists)
-    }
 }

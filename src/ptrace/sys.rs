@@ -404,7 +404,9 @@ pub fn wait(at_once: bool, stopping: Stopping, usage: Wanted) -> Result<Waited, 
     }
     assert!(fault("panic", None).is_none(), "a fault that was asked for");
     let mut status = 0;
-    let mut options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
+    // Without __WALL: tracees are waited for whatever their exit signal, of other
+    // children only those with SIGCHLD, so not the witness.
+    let mut options = if at_once { libc::WNOHANG } else { 0 };
     if stopping == Stopping::Children {
         options |= libc::WUNTRACED;
     }
@@ -471,13 +473,6 @@ pub fn reap(tid: Tid) {
 pub fn kill(tid: Tid, signal: Signal) {
     // SAFETY: a system call on numbers.
     unsafe { libc::kill(tid.0, signal.0) };
-}
-
-/// Whether there is a thread of this number, be it a zombie.
-pub fn exists(tid: Tid) -> bool {
-    // SAFETY: a system call on numbers.
-    let result = unsafe { libc::kill(tid.0, 0) };
-    result == 0 || last_errno() != Errno::ESRCH
 }
 
 /// forktrace's own parent, if that is one to be signalled: not init, nor one in
@@ -618,6 +613,11 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
     }
 }
 
+/// Whether signals were sent to forktrace that were not looked at yet.
+pub fn any_arrived() -> bool {
+    ARRIVED.load(Ordering::Relaxed)
+}
+
 /// The signals that were sent to forktrace since this was last asked. Of a
 /// standard signal one, however many there were (signal(7)).
 pub fn arrivals() -> Vec<Arrival> {
@@ -645,8 +645,6 @@ pub fn arrivals() -> Vec<Arrival> {
 
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
-/// How often it is interrupted else, to see whether all is well.
-pub const CHECK_MS: i64 = 1000;
 
 /// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
 static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
@@ -669,9 +667,15 @@ fn wake_signal() -> c_int {
 /// (`None`): a single time might come before it blocks.
 pub fn wake_every_ms(period: Option<i64>) {
     let ms = period.unwrap_or(0);
-    if WAKING.swap(ms, Ordering::Relaxed) == ms {
-        return;
+    let mut before = WAKING.swap(ms, Ordering::Relaxed);
+    // A handler may come between and set another period: until they agree.
+    while before != ms {
+        set_timer(ms);
+        before = WAKING.swap(ms, Ordering::Relaxed);
     }
+}
+
+fn set_timer(ms: i64) {
     let Some(timer) = WAKE_TIMER.load(Ordering::Relaxed).checked_sub(1) else {
         return;
     };
@@ -1094,8 +1098,6 @@ pub struct Witness {
     line: OwnedFd,
     /// The number of the last question.
     asked: u32,
-    /// Whether its end was reported.
-    reaped: bool,
 }
 
 /// How long an answer is waited for.
@@ -1126,7 +1128,9 @@ pub fn witness() -> io::Result<Witness> {
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut mask);
-        let pid = libc::fork();
+        // A fork without an exit signal: `wait` doesn't see such a child, so that
+        // with the last tracee there is nobody left.
+        let pid = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as c_int;
         if pid == 0 {
             testify(far.as_raw_fd(), &all);
         }
@@ -1138,7 +1142,6 @@ pub fn witness() -> io::Result<Witness> {
                 tid: Tid(pid),
                 line,
                 asked: 0,
-                reaped: false,
             }),
         }
     }
@@ -1237,19 +1240,13 @@ impl Witness {
         });
         Some(arrivals.collect())
     }
-
-    /// It has ended, and that was reported: its tid is somebody else's now.
-    pub fn is_reaped(mut self) {
-        self.reaped = true;
-    }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        if !self.reaped {
-            kill(self.tid, Signal(libc::SIGKILL));
-            reap(self.tid);
-        }
+        // Nobody else reaps it: its tid is its own until here.
+        kill(self.tid, Signal(libc::SIGKILL));
+        reap(self.tid);
     }
 }
 

@@ -97,6 +97,7 @@ impl Machine {
         } = birth;
         let flags = request.flags();
         self.bury_former(child, probe, output);
+        self.named.remove(&child);
         let Parent {
             who: Who { tid, tgid, comm },
             ns_level: level,

@@ -13,13 +13,23 @@ impl Machine {
         output: &mut Output,
     ) {
         let limit = self.settings.string_limit;
-        let Some(task) = self
-            .tasks
-            .get_mut(&stopped.tid())
-            .filter(|task| !task.silent)
-        else {
+        let Some(task) = self.tasks.get_mut(&stopped.tid()) else {
             return;
         };
+        if task.silent {
+            // Nothing is told of it, but its children need a tracer, too.
+            if self.settings.stops == Stops::Seccomp
+                && matches!(syscall.call(), Some(Call::Clone | Call::Clone3))
+            {
+                let mut memory = probe.memory(stopped);
+                let request = clone::decode(syscall, &mut memory, limit);
+                drop(memory);
+                task.changed = request
+                    .and_then(|request| take_out(&request, stopped, probe))
+                    .map(Box::new);
+            }
+            return;
+        }
         task.entered = self.now;
         let call = match self.settings.waits {
             Wanted::Yes => syscall.call(),
@@ -172,6 +182,10 @@ impl Machine {
             // The tid is the caller's from here on.
             self.tell_dead_one(tid, probe, output);
             // Not there if it had ended before it could be attached to.
+            // Nor does it wait in vfork any more.
+            for task in self.tasks.values_mut() {
+                task.vfork_parent.take_if(|parent| *parent == tid);
+            }
             if let Some(leader) = self.tasks.remove(&tid) {
                 let (who, silent) = (leader.who(tid), leader.silent);
                 caller.vfork_parent = leader.vfork_parent;

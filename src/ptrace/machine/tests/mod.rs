@@ -6,6 +6,7 @@
 
 mod any;
 mod births;
+mod edges;
 mod execs;
 mod hidden;
 mod limits;
