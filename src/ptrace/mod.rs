@@ -8,7 +8,7 @@ pub mod live;
 pub mod machine;
 pub mod probe;
 mod refusal;
-mod signals;
+pub mod signals;
 pub mod spawn;
 pub mod sys;
 pub mod task;
@@ -512,7 +512,10 @@ impl Tracer {
                         // forktrace ends.
                         || (self.draining && self.how.stops != Stops::Seccomp))
             }
-            Origin::Attached { .. } => self.machine.is_empty() || self.draining,
+            // A signal to leave is why it ends, also if all views are gone.
+            Origin::Attached { .. } => {
+                return self.leave() || self.machine.is_empty() || self.draining;
+            }
         };
         done || self.leave()
     }
@@ -522,10 +525,7 @@ impl Tracer {
     /// a tracer ends). Where a filter needs a tracer it says so, and goes only
     /// if told again.
     fn leave(&mut self) -> bool {
-        let passes_on = self
-            .program()
-            .is_some_and(|program| program.end.is_none() && program.foreground);
-        if passes_on {
+        if self.passes_on() {
             return false;
         }
         let Some(signal) = self.told_to_leave() else {

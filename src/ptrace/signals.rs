@@ -32,7 +32,47 @@ const PASS_ON_AFTER: Duration = Duration::from_millis(10);
 /// What people, terminals and init send to what is to end.
 const TO_LEAVE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
+/// What signals to forktrace are about while nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhileBlocked {
+    /// None came, or it isn't clear yet.
+    Nothing,
+    /// The program was told, and should be let go on to act on it.
+    Program,
+    /// forktrace is to leave.
+    Leave,
+}
+
 impl Tracer {
+    /// To be asked now and then by who waits for something else than events:
+    /// looks after signals to forktrace.
+    pub fn while_blocked(&mut self) -> WhileBlocked {
+        // Who asks does so by a clock of its own.
+        sys::wake_every_ms(None);
+        if !self.passes_on() {
+            return match sys::has_arrived(|signal| TO_LEAVE.contains(&signal.0)) {
+                true => WhileBlocked::Leave,
+                false => WhileBlocked::Nothing,
+            };
+        }
+        let came = !self.to_pass_on.is_empty() || sys::has_arrived(|_| true);
+        self.pass_signals_on();
+        match (came, self.to_pass_on.is_empty()) {
+            (true, true) => WhileBlocked::Program,
+            (true, false) => {
+                sys::wake_every_ms(Some(sys::WAKE_MS));
+                WhileBlocked::Nothing
+            }
+            (false, _) => WhileBlocked::Nothing,
+        }
+    }
+
+    /// Whether signals to forktrace are meant for the program.
+    pub(super) fn passes_on(&self) -> bool {
+        self.program()
+            .is_some_and(|program| program.end.is_none() && program.foreground)
+    }
+
     /// Passes on what was sent to forktrace alone.
     pub(super) fn pass_signals_on(&mut self) {
         let Some(program) = self

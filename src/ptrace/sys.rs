@@ -603,6 +603,14 @@ pub fn arrivals() -> Vec<Arrival> {
         .collect()
 }
 
+/// Whether such a signal was sent to forktrace and not looked at yet.
+pub fn has_arrived(wanted: impl Fn(Signal) -> bool) -> bool {
+    ARRIVALS.iter().any(|slot| {
+        let word = slot.load(Ordering::Relaxed);
+        word != 0 && wanted(Signal((word >> 40) as c_int))
+    })
+}
+
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
 /// How often it is interrupted else, to see whether all is well.
