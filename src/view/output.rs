@@ -9,13 +9,15 @@
 //! the caller to have it written. No stream is made non-blocking for that: the
 //! program may share it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use terminal_size::{Width, terminal_size_of};
 
@@ -76,7 +78,10 @@ impl Output {
     }
 
     /// A file, emptied if it has content. It is opened in place: a FIFO, a
-    /// terminal and /dev/null stay what they are. It is closed on exec.
+    /// terminal and /dev/null stay what they are. It is closed on exec. A file
+    /// that is standard output or error already is written there, among what
+    /// others write: at an offset of its own each would overwrite
+    /// the other.
     ///
     /// # Errors
     /// Where it can't be opened for writing.
@@ -84,15 +89,35 @@ impl Output {
         let file = OpenOptions::new()
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(false)
             .open(path)?;
-        let collects = file.metadata()?.is_file();
+        let metadata = file.metadata()?;
+        let collects = metadata.is_file();
+        if collects {
+            for fd in [io::stdout().as_fd(), io::stderr().as_fd()] {
+                let shared = Output::of(fd)?;
+                if shared.writes_to(&metadata) {
+                    return Ok(shared);
+                }
+            }
+            file.set_len(0)?;
+        }
         Ok(Output {
             file,
             collected: collects.then(|| Vec::with_capacity(COLLECTED_MAX)),
             when_blocked: WhenBlocked::Wait,
             rest: Vec::new(),
         })
+    }
+
+    /// Whether it is this very file, and open for writing.
+    fn writes_to(&self, file: &Metadata) -> bool {
+        let same = self
+            .file
+            .metadata()
+            .is_ok_and(|own| (own.dev(), own.ino()) == (file.dev(), file.ino()));
+        let flags = || fcntl(&self.file, FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
+        same && flags().is_ok_and(|flags| flags & OFlag::O_ACCMODE != OFlag::O_RDONLY)
     }
 
     /// Lets a signal end the waiting for a reader: then what is left to write
