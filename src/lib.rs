@@ -70,9 +70,12 @@ pub mod tree;
 pub mod view;
 pub mod waits;
 
+use std::time::Duration;
+
 use config::{Config, Destination, What};
 use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
+use ptrace::signals::WhileBlocked;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
@@ -144,6 +147,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     // Dropped before the views, which then have the terminal as it was.
     let mut status = status;
     let mut shown = true;
+    let mut room = 0;
     loop {
         if shown && !sinks.any() {
             shown = false;
@@ -162,12 +166,14 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
                     ));
                 }
                 sinks.event(&event, say);
+                catch_up(&mut sinks, &mut tracer, &mut room, say);
                 if let Some(status) = &mut status {
                     status.event(&event);
                 }
             }
             Ok(Next::Quiet) => {
                 sinks.quiet(say);
+                catch_up(&mut sinks, &mut tracer, &mut room, say);
                 if let Some(status) = &mut status {
                     status.tick();
                 }
@@ -176,17 +182,42 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
             Err(error) => {
                 drop(status);
                 sinks.break_off(say);
+                catch_up(&mut sinks, &mut tracer, &mut 0, say);
                 return Err(LaunchError::Refused(error));
             }
         }
     }
     drop(status);
     sinks.finish(say);
+    catch_up(&mut sinks, &mut tracer, &mut 0, say);
     Ok(Finished {
         program: tracer.program_end()?,
         left_by: tracer.left_by(),
         trace: sinks.trace(),
     })
+}
+
+/// How long a reader is waited for before signals are looked after.
+const READER_WAIT: Duration = Duration::from_millis(200);
+/// How many bytes more than a reader takes are kept once the program was
+/// signalled: it has to run to act on it.
+const ROOM: usize = 1 << 20;
+
+/// Waits until all but `room` bytes are written. A reader that doesn't read must
+/// not keep signals from whom they are meant for: forktrace leaves when told to,
+/// and a program that is told to end can do so.
+fn catch_up(sinks: &mut Sinks, tracer: &mut Tracer, room: &mut usize, say: &mut dyn FnMut(&str)) {
+    loop {
+        match sinks.behind() {
+            0 => return *room = 0,
+            behind if behind <= *room => return,
+            behind => match tracer.while_blocked() {
+                WhileBlocked::Nothing => sinks.push(READER_WAIT, say),
+                WhileBlocked::Program => *room = behind + ROOM,
+                WhileBlocked::Leave => sinks.abandon(say),
+            },
+        }
+    }
 }
 
 /// Whether a destination is a standard stream that was closed at the start:

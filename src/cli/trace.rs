@@ -69,7 +69,7 @@ pub struct Cli {
     #[arg(long, value_name = "WHEN", value_enum, help_heading = "Tracing")]
     detach_on: Option<DetachArg>,
 
-    /// Run the program as this user (name or number); setuid programs keep working
+    /// Run the program as this user (name or number in the user database); setuid programs keep working
     #[arg(
         short,
         long = "user",

@@ -9,7 +9,7 @@ pub mod live;
 pub mod machine;
 pub mod probe;
 mod refusal;
-mod signals;
+pub mod signals;
 pub mod spawn;
 pub mod sys;
 pub mod task;
@@ -507,7 +507,10 @@ impl Tracer {
                         // forktrace ends.
                         || (self.draining && self.how.stops != Stops::Seccomp))
             }
-            Origin::Attached { .. } => self.machine.is_empty() || self.draining,
+            // A signal to leave is why it ends, also if all views are gone.
+            Origin::Attached { .. } => {
+                return self.leave() || self.machine.is_empty() || self.draining;
+            }
         };
         done || self.leave()
     }

@@ -58,7 +58,41 @@ impl Post {
 /// What people, terminals and init send to what is to end.
 const TO_LEAVE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
+/// What signals to forktrace are about while nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhileBlocked {
+    /// None came, or it isn't clear yet.
+    Nothing,
+    /// The program was told, and should be let go on to act on it.
+    Program,
+    /// forktrace is to leave.
+    Leave,
+}
+
 impl Tracer {
+    /// To be asked now and then by who waits for something else than events:
+    /// looks after signals to forktrace.
+    pub fn while_blocked(&mut self) -> WhileBlocked {
+        // Who asks does so by a clock of its own.
+        sys::wake_every_ms(None);
+        if !self.passes_on() {
+            return match sys::has_arrived(|signal| TO_LEAVE.contains(&signal.0)) {
+                true => WhileBlocked::Leave,
+                false => WhileBlocked::Nothing,
+            };
+        }
+        let came = !self.post.is_empty() || sys::has_arrived(|_| true);
+        self.pass_signals_on();
+        match (came, self.post.is_empty()) {
+            (true, true) => WhileBlocked::Program,
+            (true, false) => {
+                sys::wake_every_ms(Some(sys::WAKE_MS));
+                WhileBlocked::Nothing
+            }
+            (false, _) => WhileBlocked::Nothing,
+        }
+    }
+
     /// Notes what came to forktrace, while it is known who sent it.
     pub(super) fn note_arrivals(&mut self) {
         if !self.passes_on() {

@@ -201,7 +201,14 @@ pub fn user(name: &str) -> anyhow::Result<RunAs> {
         Ok(Some(user)) => Some(user),
         _ => by_number().and_then(Result::ok).flatten(),
     }
-    .ok_or_else(|| anyhow!("-u {name}: there is no such user"))?;
+    .ok_or_else(|| match name.parse::<u32>() {
+        // Which groups would it have?
+        Ok(_) => anyhow!(
+            "-u {name}: the user database has no user of this number; to run with bare numbers: \
+             forktrace [OPTIONS] -- setpriv --reuid={name} --regid=GID --clear-groups COMMAND"
+        ),
+        Err(_) => anyhow!("-u {name}: there is no such user"),
+    })?;
     let login = CString::new(user.name.as_str()).context("a user's name")?;
     let groups = getgrouplist(&login, user.gid).context("cannot read the user's groups")?;
     Ok(RunAs {

@@ -643,6 +643,14 @@ pub fn arrivals() -> Vec<Arrival> {
     all
 }
 
+/// Whether such a signal was sent to forktrace and not looked at yet.
+pub fn has_arrived(wanted: impl Fn(Signal) -> bool) -> bool {
+    ARRIVALS
+        .iter()
+        .enumerate()
+        .any(|(number, word)| word.load(Ordering::Relaxed) != 0 && wanted(Signal(number as i32)))
+}
+
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
 

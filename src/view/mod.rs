@@ -41,9 +41,10 @@ const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children h
 /// When lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// At once, where somebody may wait for them.
+    /// At once, where somebody may wait for them; where nobody reads, when the
+    /// caller has it done ([`Sinks::push`](sinks::Sinks::push)).
     Prompt,
-    /// When nothing comes for a moment, or there are many.
+    /// When nothing comes for a moment, or there are many; however long it takes.
     Collected,
 }
 
@@ -68,8 +69,9 @@ pub fn open(
             )
         })?,
     };
-    if pace == Pace::Collected {
-        output.collect();
+    match pace {
+        Pace::Prompt => output.keep_rest(),
+        Pace::Collected => output.collect(),
     }
     let format = Format {
         detail: look.detail,
@@ -103,6 +105,9 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written; nothing more will be then.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Where it writes.
+    fn output(&mut self) -> &mut Output;
 
     /// Whether each event is shown at once, to somebody who may see it beside
     /// what the program itself writes.

@@ -66,6 +66,10 @@ impl Sink for TextView {
         self.output.write_lines(&self.lines)
     }
 
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn is_prompt(&self) -> bool {
         !self.output.collects()
     }
