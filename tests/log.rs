@@ -389,8 +389,9 @@ fn times_names_and_filters_mean_the_same_of_a_log() {
         return;
     };
     let scratch = Scratch::new();
-    let [live, log] = ["live", "log"].map(|name| text(&scratch.file(name)));
-    let views = format!("text:{live},json:{log}");
+    let names = ["text", "log", "tree", "summary"];
+    let [live, log, tree, summary] = names.map(|name| text(&scratch.file(name)));
+    let views = format!("text:{live},json:{log},tree:{tree},summary:{summary}");
     let looks: [&[&str]; 3] = [
         &["-tt", "-r", "-T", "-Y"],
         &["-ttt", "-v", "--only", "threads,exits", "--ok"],
@@ -411,6 +412,16 @@ fn times_names_and_filters_mean_the_same_of_a_log() {
         let shown = Run::new(argv(&["view", &log], &[])).run();
         shown.assert_code(0);
         assert_eq!(shown.out(), read(Path::new(&live)), "{look:?}");
+        for (view, live) in [("tree", &tree), ("summary", &summary)] {
+            let shown = Run::new(argv(&["view", &log, "--as", view], &[])).run();
+            shown.assert_code(0);
+            assert_eq!(shown.out(), read(Path::new(live)), "{look:?}");
+        }
+        let counted = look
+            .contains(&"--only")
+            .then_some("filtered  20 of 20 creations");
+        let counted = counted.unwrap_or("created   0 processes, 20 threads");
+        assert!(read(Path::new(&summary)).contains(counted), "{look:?}");
         let ends = read(Path::new(&log)).matches("\"event\":\"exit\"").count();
         assert_eq!(ends, 21, "{look:?}: the log holds all");
     }
@@ -427,10 +438,7 @@ fn views_that_would_mix_are_refused_before_the_program_runs() {
         (["--json", "--as=text"], "would both go to"),
         (["--env", "-q"], "--env needs --json"),
         (["--as", "nothing"], "there are text, json"),
-        (
-            ["--json", "--failed"],
-            "a log, a tree and a summary hold all",
-        ),
+        (["--json", "--failed"], "and a log holds all"),
     ] {
         let outcome = run([words[0], words[1], "--", "echo", "ran"]);
         assert_refused(&outcome, said);
