@@ -39,12 +39,11 @@ fn run<const N: usize>(words: [&str; N]) -> Outcome {
 
 /// `FORKTRACE_BLESS=1` writes what is shown now instead; read the diff then.
 #[track_caller]
-fn assert_shown(name: &str, shown: &str) {
-    let file = format!("{name}.txt");
+fn assert_shown(file: &str, shown: &str) {
     if std::env::var_os("FORKTRACE_BLESS").is_some() {
-        std::fs::write(logs().join(&file), shown).expect("the expected text");
+        std::fs::write(logs().join(file), shown).expect("the expected text");
     }
-    let expected = recording(&file);
+    let expected = recording(file);
     for (number, pair) in expected.lines().zip(shown.lines()).enumerate() {
         assert_eq!(pair.0, pair.1, "{file}, line {}", number + 1);
     }
@@ -79,8 +78,17 @@ const WHOLE: [&str; 9] = [
 #[test]
 fn recordings_are_shown_as_ever() {
     for name in WHOLE.iter().chain(&["truncated", "unknown", "broken"]) {
-        let outcome = run(["view", &format!("{name}.ndjson")]);
-        assert_shown(name, &outcome.out());
+        let log = format!("{name}.ndjson");
+        for (view, ending) in [
+            ("tree", "tree"),
+            ("summary", "summary"),
+            ("summary-json", "summary.json"),
+        ] {
+            let outcome = run(["view", &log, "--as", view]);
+            assert_shown(&format!("{name}.{ending}"), &outcome.out());
+        }
+        let outcome = run(["view", &log]);
+        assert_shown(&format!("{name}.txt"), &outcome.out());
         let said = match *name {
             "truncated" | "broken" => recording(&format!("{name}.err")),
             _ => String::new(),
