@@ -116,16 +116,20 @@ impl ViewKind {
         }
     }
 
-    /// Whether it shows events one by one, those that the filter keeps. Others
-    /// must see every event to be true: a log is for every view to come.
+    /// Whether it shows events one by one, for people to see while they come.
     pub fn is_streamed(self) -> bool {
         match self {
-            ViewKind::Text => true,
-            ViewKind::Json
-            | ViewKind::Lanes
-            | ViewKind::Tree
-            | ViewKind::Summary
-            | ViewKind::SummaryJson => false,
+            ViewKind::Text | ViewKind::Lanes => true,
+            ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => false,
+        }
+    }
+
+    /// Whether a filter narrows it. A log is for every view to come, and holds
+    /// all; of lanes none can be left out.
+    pub fn is_filtered(self) -> bool {
+        match self {
+            ViewKind::Json | ViewKind::Lanes => false,
+            ViewKind::Text | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => true,
         }
     }
 

@@ -6,7 +6,8 @@
 //! ```text
 //! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► filter ─► views: text
 //! recorded log ────────────────────────────► Event ─┼─► views: json, lanes
-//!                                                   └─► Tree ─► views: tree, summary
+//!                                                   └─► Tree, and what a filter
+//!                                                       picks of it ─► tree, summary
 //! ```
 //!
 //! The way is one-directional: the tracer never prints, a view never traces.

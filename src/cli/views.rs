@@ -127,10 +127,10 @@ impl ViewArgs {
             whole: self.whole.look(),
         };
         let filter = self.filter.into_criteria();
-        if filter.any() && !views.iter().any(|view| view.kind.is_streamed()) {
+        if filter.any() && !views.iter().any(|view| view.kind.is_filtered()) {
             return Err(
-                "a filter narrows the text; a log, lanes, a tree and a summary hold all: record a log \
-                 without it, then forktrace view FILE with it"
+                "a filter narrows what is shown, and a log and lanes hold all: record a log \
+                 without it, then forktrace view FILE with the filter"
                     .to_owned(),
             );
         }

@@ -17,6 +17,7 @@ pub mod times;
 pub mod tree;
 pub mod units;
 pub mod waits;
+mod whole;
 
 use std::io;
 
@@ -48,7 +49,7 @@ pub enum Pace {
     Collected,
 }
 
-/// Opens a view; one that is streamed behind the filter.
+/// Opens a view, behind the filter; but a log holds all.
 ///
 /// # Errors
 /// Where its destination can't be opened for writing.
@@ -79,22 +80,21 @@ pub fn open(
         times: look.times,
         names: look.names,
     };
-    let sink: Box<dyn Sink> = match view.kind {
-        ViewKind::Text => Box::new(TextView::new(output, format, look.string_limit)),
+    let filter = filter.any().then(|| Filter::new(filter.clone()));
+    let (palette, whole) = (format.palette, look.whole);
+    Ok(match view.kind {
+        ViewKind::Text => {
+            let text = Box::new(TextView::new(output, format, look.string_limit));
+            match filter {
+                Some(filter) => Box::new(Filtered::new(filter, text)),
+                None => text,
+            }
+        }
         ViewKind::Json => Box::new(JsonView::new(output)),
-        ViewKind::Lanes => Box::new(LanesView::new(
-            output,
-            format.palette,
-            look.whole.glyphs,
-            look.detail,
-        )),
-        ViewKind::Tree => Box::new(TreeView::new(output, format.palette, look.whole)),
-        ViewKind::Summary => Box::new(SummaryView::new(output, format.palette, look.whole)),
-        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, look.whole)),
-    };
-    Ok(match view.kind.is_streamed() && filter.any() {
-        true => Box::new(Filtered::new(Filter::new(filter.clone()), sink)),
-        false => sink,
+        ViewKind::Lanes => Box::new(LanesView::new(output, palette, whole.glyphs, look.detail)),
+        ViewKind::Tree => Box::new(TreeView::new(output, palette, whole, filter)),
+        ViewKind::Summary => Box::new(SummaryView::new(output, palette, whole, filter)),
+        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, whole, filter)),
     })
 }
 

@@ -76,6 +76,10 @@ impl LanesView {
 }
 
 impl Sink for LanesView {
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let rows = self.lanes.event(event);
         self.write(&rows)
