@@ -381,8 +381,16 @@ impl Tracer {
             return Ok(Step::Idle);
         }
         let busy = held || looking || self.told.is_some() || !self.post.is_empty();
-        let idle = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
+        let idle = match self.how.ticks {
+            Wanted::Yes => Some(TICK_MS),
+            // Now and then, whatever happens: nothing is to be waited for in vain.
+            Wanted::No => Some(sys::CHECK_MS),
+        };
         sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
+        // One that came just before had its wake-up switched off by this.
+        if sys::any_arrived() {
+            return Ok(Step::Went);
+        }
         match sys::wait(false, self.stopping(), self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.ready.push_back(report);

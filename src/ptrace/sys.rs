@@ -625,11 +625,11 @@ pub fn arrivals() -> Vec<Arrival> {
     if !ARRIVED.load(Ordering::Relaxed) {
         return Vec::new();
     }
-    // First: what comes from now on sets it again.
-    ARRIVED.store(false, Ordering::Relaxed);
+    // First, and in this order: what comes from now on sets it again.
+    ARRIVED.swap(false, Ordering::SeqCst);
     let mut all = Vec::new();
     for (number, word) in ARRIVALS.iter().enumerate() {
-        let word = word.swap(0, Ordering::Relaxed);
+        let word = word.swap(0, Ordering::SeqCst);
         let signal = Signal(number as i32);
         let count = match signal.is_standard() {
             true => (word / ONE_MORE).min(1),
@@ -653,6 +653,8 @@ pub fn has_arrived(wanted: impl Fn(Signal) -> bool) -> bool {
 
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
+/// How often it is interrupted else.
+pub const CHECK_MS: i64 = 1000;
 
 /// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
 static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
