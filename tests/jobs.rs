@@ -39,7 +39,8 @@ fn line(session: &mut Session, line: &str) {
 
 /// Waits in the shell for a job that reads in the background. One that stops while the
 /// shell takes it for running, and brings it to the front, stays stopped; untraced too.
-const STOPPED_BY_READING: &str = "until jobs -l | grep -q 'tty input'; do :; done";
+const STOPPED_BY_READING: &str =
+    "until jobs -l | grep -q 'tty input'; do :; done; echo stopped by read''ing";
 
 /// The way of each mode, and without -f.
 const WAYS: [&str; 4] = [
@@ -78,8 +79,7 @@ fn a_program_that_cleans_up_before_it_stops() {
             session.command("bg", "back");
             // It reads, which stops it anew.
             session.keys(&format!("{STOPPED_BY_READING}; fg; echo st''atus $?\n"));
-            // The shell names what it brings to the front.
-            session.expect("cleanup\r\n");
+            session.expect("stopped by reading");
         }
         session.keys("q\n");
         session.expect("status 9");
@@ -139,7 +139,7 @@ fn a_program_that_stops_itself() {
                 kill(Pid::from_raw(pid), Signal::SIGCONT).expect("kill");
                 session.expect("back");
                 session.keys(&format!("{STOPPED_BY_READING}; fg\n"));
-                session.expect("itself\r\n");
+                session.expect("stopped by reading");
             } else {
                 session.command("fg", "back");
             }
