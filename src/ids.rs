@@ -150,6 +150,12 @@ impl Signal {
         index(other).map(|index| Signal(index as i32 + 1))
     }
 
+    /// Whether it is one of the first 31, of which only one of a kind is pending
+    /// at a time (signal(7)).
+    pub fn is_standard(self) -> bool {
+        (1..KERNEL_SIGRTMIN).contains(&self.0)
+    }
+
     /// Whether the kernel has such a signal: exit signals are not checked, and
     /// one that doesn't exist is not sent (`valid_signal`, kernel/signal.c).
     pub fn exists(self) -> bool {

@@ -136,10 +136,14 @@ impl<'a> Summary<'a> {
         let tally = tree.tally();
         let texts = tree.texts();
         let created = || {
-            tree.nodes()
-                .filter(|(_, node)| node.creator().is_some() && !node.is_thread())
+            tree.nodes().filter(|(id, node)| {
+                node.creator().is_some() && !node.is_thread() && tree.creation_is_picked(*id)
+            })
         };
-        let of_processes = || tree.nodes().filter(|(_, node)| !node.is_thread());
+        let of_processes = || {
+            tree.nodes()
+                .filter(|(id, node)| !node.is_thread() && tree.is_picked(*id))
+        };
         let by_creator = created().map(|(_, node)| (texts.program(node.first()), node.lived()));
         let mut creators = rows(by_creator);
         for (program, threads) in tally.threads_by_program() {
@@ -167,9 +171,7 @@ impl<'a> Summary<'a> {
             calls: tally.by_call().collect(),
             creators,
             executed,
-            execs: of_processes()
-                .map(|(_, node)| u64::from(node.execs()))
-                .sum(),
+            execs: tally.execs,
             never_execd: rows(never),
             deepest: of_processes()
                 .max_by_key(|(id, node)| (node.depth(), Reverse(*id)))
@@ -179,7 +181,9 @@ impl<'a> Summary<'a> {
                 .filter(|(_, node)| node.fate().alive())
                 .map(|(id, _)| id)
                 .collect(),
-            outlived: tree.ids().filter(|id| tree.outlived_parent(*id)).count() as u64,
+            outlived: of_processes()
+                .filter(|(id, _)| tree.outlived_parent(*id))
+                .count() as u64,
             failures_seen: match tree.start() {
                 Some(start) if start.stops == Stops::Event => FailuresSeen::No,
                 _ => FailuresSeen::Yes,
@@ -238,7 +242,7 @@ fn kinds(tree: &Tree) -> Vec<KindRow> {
                 }),
             },
             _ => {
-                let of_kind = |id| tree.kind(id) == Some(kind);
+                let of_kind = |id| tree.kind(id) == Some(kind) && tree.creation_is_picked(id);
                 let lives = tree.nodes().filter(|(id, _)| of_kind(*id));
                 Lifetimes::of(lives.filter_map(|(_, node)| node.lived()))
             }
@@ -253,20 +257,24 @@ fn kinds(tree: &Tree) -> Vec<KindRow> {
 /// to its end.
 fn runs<'a>(tree: &'a Tree, outline: &'a Outline) -> impl Iterator<Item = Life> + 'a {
     tree.nodes().flat_map(move |(id, node)| {
-        let execs = outline.moments(tree, id);
-        let execs = execs.filter_map(|moment| match moment.what {
-            Deed::Exec(command) => Some((tree.texts().program(command), moment.at())),
+        let execs = outline.moments_with_place(tree, id);
+        let execs = execs.filter_map(|(place, moment)| match moment.what {
+            Deed::Exec(command) => Some((place, tree.texts().program(command), moment.at())),
             _ => None,
         });
         let mut execs = execs.peekable();
-        std::iter::from_fn(move || {
-            let (program, since) = execs.next()?;
+        let runs = std::iter::from_fn(move || {
+            let (place, program, since) = execs.next()?;
             let until = match execs.peek() {
-                Some((_, next)) => Some(*next),
+                Some((_, _, next)) => Some(*next),
                 None => node.fate().ended().then(|| node.ended()),
             };
-            Some((program, until.map(|until| until.saturating_sub(since))))
-        })
+            let life = until.map(|until| until.saturating_sub(since));
+            Some((place, (program, life)))
+        });
+        // The exec that ends a run counts for that, picked or not.
+        runs.filter(|(place, _)| tree.moment_is_picked(*place))
+            .map(|(_, life)| life)
     })
 }
 

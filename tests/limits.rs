@@ -276,3 +276,28 @@ fn a_signal_after_the_programs_end() {
         assert_eq!(seen, expected, "{mode:?}: {trace}");
     }
 }
+
+/// What was let go of is still the program: forktrace ends when it does, as it does,
+/// however long nothing is heard of it.
+#[test]
+fn a_program_that_was_let_go_of_is_waited_for() {
+    let binary = text(&forktrace());
+    let quiet = "(exit 0); sleep 1.5; exit 3";
+    for (options, program) in [
+        (
+            &["--stops=event", "--detach-on=exec", "-o", "/dev/null"][..],
+            "exec",
+        ),
+        (&["--stops=event", "-o", "/dev/full"], ""),
+        (&["--stops=seccomp", "-o", "/dev/full"], ""),
+        (&["--stops=syscall", "-o", "/dev/full"], ""),
+    ] {
+        let words = [&[&binary[..], "-f"], options, &["--", "/bin/sh", "-c"]].concat();
+        let script = match program {
+            "exec" => format!("exec /bin/sh -c '{quiet}'"),
+            _ => quiet.to_owned(),
+        };
+        let outcome = Run::new([&words[..], &[&script]].concat()).run();
+        assert_eq!(outcome.status.code(), Some(3), "{options:?}: {outcome:?}");
+    }
+}

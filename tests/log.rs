@@ -39,12 +39,11 @@ fn run<const N: usize>(words: [&str; N]) -> Outcome {
 
 /// `FORKTRACE_BLESS=1` writes what is shown now instead; read the diff then.
 #[track_caller]
-fn assert_shown(name: &str, shown: &str) {
-    let file = format!("{name}.txt");
+fn assert_shown(file: &str, shown: &str) {
     if std::env::var_os("FORKTRACE_BLESS").is_some() {
-        std::fs::write(logs().join(&file), shown).expect("the expected text");
+        std::fs::write(logs().join(file), shown).expect("the expected text");
     }
-    let expected = recording(&file);
+    let expected = recording(file);
     for (number, pair) in expected.lines().zip(shown.lines()).enumerate() {
         assert_eq!(pair.0, pair.1, "{file}, line {}", number + 1);
     }
@@ -79,8 +78,17 @@ const WHOLE: [&str; 9] = [
 #[test]
 fn recordings_are_shown_as_ever() {
     for name in WHOLE.iter().chain(&["truncated", "unknown", "broken"]) {
-        let outcome = run(["view", &format!("{name}.ndjson")]);
-        assert_shown(name, &outcome.out());
+        let log = format!("{name}.ndjson");
+        for (view, ending) in [
+            ("tree", "tree"),
+            ("summary", "summary"),
+            ("summary-json", "summary.json"),
+        ] {
+            let outcome = run(["view", &log, "--as", view]);
+            assert_shown(&format!("{name}.{ending}"), &outcome.out());
+        }
+        let outcome = run(["view", &log]);
+        assert_shown(&format!("{name}.txt"), &outcome.out());
         let said = match *name {
             "truncated" | "broken" => recording(&format!("{name}.err")),
             _ => String::new(),
@@ -389,8 +397,9 @@ fn times_names_and_filters_mean_the_same_of_a_log() {
         return;
     };
     let scratch = Scratch::new();
-    let [live, log] = ["live", "log"].map(|name| text(&scratch.file(name)));
-    let views = format!("text:{live},json:{log}");
+    let names = ["text", "log", "tree", "summary"];
+    let [live, log, tree, summary] = names.map(|name| text(&scratch.file(name)));
+    let views = format!("text:{live},json:{log},tree:{tree},summary:{summary}");
     let looks: [&[&str]; 3] = [
         &["-tt", "-r", "-T", "-Y"],
         &["-ttt", "-v", "--only", "threads,exits", "--ok"],
@@ -411,6 +420,16 @@ fn times_names_and_filters_mean_the_same_of_a_log() {
         let shown = Run::new(argv(&["view", &log], &[])).run();
         shown.assert_code(0);
         assert_eq!(shown.out(), read(Path::new(&live)), "{look:?}");
+        for (view, live) in [("tree", &tree), ("summary", &summary)] {
+            let shown = Run::new(argv(&["view", &log, "--as", view], &[])).run();
+            shown.assert_code(0);
+            assert_eq!(shown.out(), read(Path::new(live)), "{look:?}");
+        }
+        let counted = look
+            .contains(&"--only")
+            .then_some("filtered  20 of 20 creations");
+        let counted = counted.unwrap_or("created   0 processes, 20 threads");
+        assert!(read(Path::new(&summary)).contains(counted), "{look:?}");
         let ends = read(Path::new(&log)).matches("\"event\":\"exit\"").count();
         assert_eq!(ends, 21, "{look:?}: the log holds all");
     }
@@ -427,7 +446,7 @@ fn views_that_would_mix_are_refused_before_the_program_runs() {
         (["--json", "--as=text"], "would both go to"),
         (["--env", "-q"], "--env needs --json"),
         (["--as", "nothing"], "there are text, json"),
-        (["--json", "--failed"], "a log holds all"),
+        (["--json", "--failed"], "a log and lanes hold all"),
     ] {
         let outcome = run([words[0], words[1], "--", "echo", "ran"]);
         assert_refused(&outcome, said);

@@ -33,12 +33,6 @@ pub(super) struct Seen {
     pub(super) child: Option<Member>,
 }
 
-impl Seen {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
-        std::iter::once(&self.own).chain(&self.child)
-    }
-}
-
 impl Family {
     /// Takes notice of an event.
     pub(super) fn see(&mut self, event: &Event, criteria: &Criteria) -> Seen {

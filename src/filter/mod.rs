@@ -14,7 +14,7 @@ mod tests;
 use crate::abi::Call;
 use crate::clone::{CloneFlags, Kind, Request, Spec};
 use crate::event::{Create, End, Event, EventKind, Exec, Outcome, Wanted};
-use crate::ids::Pid;
+use crate::ids::{Errno, Pid};
 use family::{Family, Member};
 use pattern::Pattern;
 
@@ -58,6 +58,10 @@ pub enum Happening {
     Exits,
     /// An end by signal.
     Kills,
+    /// A call that waits for children.
+    Waits,
+    /// A call that sends a signal.
+    Signals,
     /// A thread was found running, or let go.
     Attaches,
 }
@@ -109,6 +113,19 @@ impl Criteria {
     }
 }
 
+/// How much of an event is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kept {
+    /// Nothing.
+    #[default]
+    Not,
+    /// The event, but not the child that it made: that is too many generations
+    /// below the first process.
+    Caller,
+    /// All of it.
+    Whole,
+}
+
 /// Selects from a stream of events.
 #[derive(Debug, Clone)]
 pub struct Filter {
@@ -128,21 +145,42 @@ impl Filter {
     /// Whether an event is to be shown. Has to be asked for every event of the
     /// stream, in order. What is said of the trace itself is always shown.
     pub fn keeps(&mut self, event: &Event) -> bool {
+        self.keep(event) != Kept::Not
+    }
+
+    /// How much of an event is to be shown; to be asked as
+    /// [`keeps`](Filter::keeps), in its place.
+    pub fn keep(&mut self, event: &Event) -> Kept {
         match event.kind {
-            EventKind::Start(_) | EventKind::Tracing | EventKind::MustStay(_) => return true,
+            EventKind::Start(_) | EventKind::Tracing | EventKind::MustStay(_) => {
+                return Kept::Whole;
+            }
             _ => {}
         }
         // Before anything else: the family must miss no event.
         let criteria = &self.criteria;
         let by_kin = match criteria.below.is_empty() && criteria.depth.is_none() {
-            true => true,
+            true => Kept::Whole,
             false => {
                 let seen = self.family.see(event, criteria);
-                seen.iter().any(|member| criteria.accepts(member))
+                let child = seen.child.map(|child| criteria.accepts(&child));
+                match (criteria.accepts(&seen.own), child) {
+                    (_, Some(true)) | (true, None) => Kept::Whole,
+                    (true, Some(false)) => Kept::Caller,
+                    (false, _) => Kept::Not,
+                }
             }
         };
-        by_kin
-            && any(&criteria.only, |only| only.is(&event.kind))
+        match by_kin != Kept::Not && self.is_asked_for(event) {
+            true => by_kin,
+            false => Kept::Not,
+        }
+    }
+
+    /// Whether an event is one of those asked for, by itself.
+    fn is_asked_for(&self, event: &Event) -> bool {
+        let criteria = &self.criteria;
+        any(&criteria.only, |only| only.is(&event.kind))
             && criteria
                 .went
                 .is_none_or(|asked| went(&event.kind) == Some(asked))
@@ -203,6 +241,8 @@ impl Happening {
             (Happening::Execs, EventKind::Exec(_)) => true,
             (Happening::Exits, EventKind::End(_) | EventKind::Superseded { .. }) => true,
             (Happening::Kills, EventKind::End(ended)) => matches!(ended.end, End::Killed { .. }),
+            (Happening::Waits, EventKind::Wait(_)) => true,
+            (Happening::Signals, EventKind::Kill(_)) => true,
             (Happening::Attaches, EventKind::Attached(_) | EventKind::Lost(_)) => true,
             _ => false,
         }
@@ -224,6 +264,8 @@ fn went(kind: &EventKind) -> Option<Went> {
             Some(Err(_)) => Some(Went::Failed),
             None => None,
         },
+        EventKind::Wait(wait) => answered(wait.answer?),
+        EventKind::Kill(kill) => answered(kill.answer?),
         EventKind::End(ended) => match ended.end {
             End::Exited(0) => Some(Went::Ok),
             End::Exited(_) | End::Killed { .. } => Some(Went::Failed),
@@ -232,10 +274,20 @@ fn went(kind: &EventKind) -> Option<Went> {
     }
 }
 
+fn answered(answer: Result<i64, Errno>) -> Option<Went> {
+    match answer {
+        Ok(_) => Some(Went::Ok),
+        Err(errno) if errno.restart().is_some() => None,
+        Err(_) => Some(Went::Failed),
+    }
+}
+
 fn call(kind: &EventKind) -> Option<Call> {
     match kind {
         EventKind::Create(create) => Some(creating(&create.request)),
         EventKind::Exec(exec) => Some(executing(exec)),
+        EventKind::Wait(wait) => wait.call.syscall.call(),
+        EventKind::Kill(kill) => kill.call.syscall.call(),
         _ => None,
     }
 }

@@ -276,6 +276,15 @@ impl Probe for Live {
         }
     }
 
+    fn behind_pidfd(&mut self, tid: Tid, fd: i32) -> Option<Pid> {
+        let path = format!("/proc/{tid}/fdinfo/{fd}");
+        let bytes = self.proc.then(|| sys::read_proc(&path).ok()).flatten()?;
+        let pid = field(&String::from_utf8_lossy(&bytes), "Pid")?
+            .parse()
+            .ok()?;
+        (pid > 0).then_some(Pid(pid))
+    }
+
     fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone> {
         sys::stop_sender(task.tid()).map(Tid).map_err(|_| Gone)
     }

@@ -103,6 +103,7 @@ impl Tracer {
             }
             Origin::Launched(_) => ("the program runs on", false),
         };
+        self.output.settle();
         if !dies {
             self.machine.drain(&mut self.output);
             self.output.resume.append(&mut self.unresumed);

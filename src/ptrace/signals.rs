@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sys::{self, Arrival};
+use super::sys::{self, Arrival, Witness};
 use super::{Origin, Tracer};
 use crate::ids::{Pid, Signal, Tid};
 
@@ -24,85 +24,153 @@ pub(super) struct Pending {
     by_tracee: bool,
 }
 
+/// What is to be done about signals.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    /// Those that came to forktrace, and may be meant for somebody else.
+    pending: Vec<Pending>,
+    /// Those that came to the whole group, and when the witness told it.
+    to_group: Vec<(Arrival, Instant)>,
+}
+
 /// How long a signal waits before it is passed on: whoever signals a group
 /// signals one after another (though none in between: the kernel holds a lock),
 /// and timeout(1) signals its child first, then the group.
 const PASS_ON_AFTER: Duration = Duration::from_millis(10);
+/// How long what the witness told counts: a signal that it got may be looked at
+/// here only later.
+const TOLD_FOR: Duration = Duration::from_millis(100);
+
+impl Post {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Whether a signal came to the whole group. Of the standard signals only
+    /// one of a kind is pending, whoever sent it (signal(7)).
+    fn was_to_group(&self, arrival: &Arrival) -> bool {
+        self.to_group.iter().any(|(told, _)| {
+            told.signal == arrival.signal && (told.signal.is_standard() || told == arrival)
+        })
+    }
+}
+
+/// What people, terminals and init send to what is to end.
+const TO_LEAVE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// What signals to forktrace are about while nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhileBlocked {
+    /// None came, or it isn't clear yet.
+    Nothing,
+    /// The program was told, and should be let go on to act on it.
+    Program,
+    /// forktrace is to leave.
+    Leave,
+}
 
 impl Tracer {
-    /// Passes on what was sent to forktrace alone.
-    pub(super) fn pass_signals_on(&mut self) {
-        let Some(program) = self
-            .program()
-            .filter(|program| program.end.is_none() && program.foreground)
-        else {
-            return;
-        };
-        let target = program.launched.waiting.tid;
-        let arrivals = sys::arrivals();
-        // Nearly always.
-        if arrivals.is_empty() && self.to_pass_on.is_empty() {
+    /// To be asked now and then by who waits for something else than events:
+    /// looks after signals to forktrace.
+    pub fn while_blocked(&mut self) -> WhileBlocked {
+        // Who asks does so by a clock of its own.
+        sys::wake_every_ms(None);
+        if !self.passes_on() {
+            return match sys::has_arrived(|signal| TO_LEAVE.contains(&signal.0)) {
+                true => WhileBlocked::Leave,
+                false => WhileBlocked::Nothing,
+            };
+        }
+        let came = !self.post.is_empty() || sys::has_arrived(|_| true);
+        self.pass_signals_on();
+        match (came, self.post.is_empty()) {
+            (true, true) => WhileBlocked::Program,
+            (true, false) => {
+                sys::wake_every_ms(Some(sys::WAKE_MS));
+                WhileBlocked::Nothing
+            }
+            (false, _) => WhileBlocked::Nothing,
+        }
+    }
+
+    /// Notes what came to forktrace, while it is known who sent it.
+    pub(super) fn note_arrivals(&mut self) {
+        if !self.passes_on() {
             return;
         }
-        let now = Instant::now();
-        for arrival in arrivals {
+        for arrival in sys::arrivals() {
             let sender = arrival.sender.map(Tid);
             let by_tracee = sender.is_some_and(|tid| self.machine.group_of(tid).is_some());
-            self.to_pass_on.push(Pending {
+            self.post.pending.push(Pending {
                 arrival,
-                when: now,
+                when: Instant::now(),
                 by_tracee,
             });
         }
-        let Some(first) = self.to_pass_on.first() else {
+    }
+
+    /// Whether signals to forktrace are for others: as long as the program
+    /// stands where forktrace stands.
+    pub(super) fn passes_on(&self) -> bool {
+        self.program()
+            .is_some_and(|program| program.end.is_none() && program.foreground)
+    }
+
+    /// Passes on what was sent to forktrace alone.
+    pub(super) fn pass_signals_on(&mut self) {
+        self.note_arrivals();
+        let Some(first) = self.post.pending.first() else {
             return;
         };
-        let waited = now - first.when;
+        let waited = first.when.elapsed();
         if waited < PASS_ON_AFTER {
-            if sys::can_wake() {
+            if self.passes_on() && sys::can_wake() {
                 return;
             }
             // Nothing would come back to it in time.
             std::thread::sleep(PASS_ON_AFTER - waited);
         }
-        let to_group = match &mut self.origin {
-            Origin::Launched(program) => program.witness.as_mut().map(|witness| witness.ask()),
+        let told = match &mut self.origin {
+            Origin::Launched(program) => program.witness.as_mut().and_then(Witness::ask),
             Origin::Attached { .. } => None,
         };
-        let to_group = to_group.unwrap_or_default();
-        for pending in std::mem::take(&mut self.to_pass_on) {
-            if to_group.contains(&pending.arrival) {
+        let answered = told.is_some();
+        let now = Instant::now();
+        self.post
+            .to_group
+            .retain(|(_, when)| now - *when < TOLD_FOR);
+        let told = told.unwrap_or_default();
+        self.post
+            .to_group
+            .extend(told.into_iter().map(|arrival| (arrival, now)));
+        let target = self.root().filter(|_| self.passes_on());
+        for Pending {
+            arrival, by_tracee, ..
+        } in std::mem::take(&mut self.post.pending)
+        {
+            if self.post.was_to_group(&arrival) {
                 continue;
             }
-            if !pending.by_tracee {
-                sys::kill(target, pending.arrival.signal);
-            } else if let Some(Pid(parent)) = sys::parent() {
-                sys::kill(Tid(parent), pending.arrival.signal);
+            match (by_tracee, target) {
+                (false, Some(target)) => sys::kill(target, arrival.signal),
+                (false, None) => {}
+                // Only where it is certain: the parent may be of another group.
+                (true, _) if !answered => {}
+                (true, _) => {
+                    if let Some(Pid(parent)) = sys::parent() {
+                        sys::kill(Tid(parent), arrival.signal);
+                    }
+                }
             }
         }
     }
 
-    /// The signal that tells forktrace to leave, if one came. SIGALRM is a
-    /// signal to the program only: here it is nobody's.
+    /// The signal that tells forktrace to leave, if one came. Others are signals
+    /// to the program only: here they are nobody's.
     pub(super) fn told_to_leave(&self) -> Option<Signal> {
         sys::arrivals()
             .into_iter()
             .map(|arrival| arrival.signal)
-            .find(|signal| *signal != Signal(libc::SIGALRM))
-    }
-
-    pub(super) fn has_witness(&self) -> bool {
-        self.program()
-            .is_some_and(|program| program.witness.is_some())
-    }
-
-    /// Whether all tracees vanished without a report: with a witness there is
-    /// always a child to wait for, so that waiting itself doesn't tell.
-    pub(super) fn all_vanished(&self) -> bool {
-        const QUIET: Duration = Duration::from_secs(1);
-        let watched = matches!(&self.origin, Origin::Launched(p) if p.witness.is_some());
-        watched
-            && self.start.elapsed().saturating_sub(self.last_report) >= QUIET
-            && !self.machine.known().any(sys::exists)
+            .find(|signal| TO_LEAVE.contains(&signal.0))
     }
 }

@@ -10,7 +10,7 @@ use std::ptr;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::task::{Resume, Stopped};
 use crate::event::{Usage, Wanted};
@@ -404,7 +404,9 @@ pub fn wait(at_once: bool, stopping: Stopping, usage: Wanted) -> Result<Waited, 
     }
     assert!(fault("panic", None).is_none(), "a fault that was asked for");
     let mut status = 0;
-    let mut options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
+    // Without __WALL: tracees are waited for whatever their exit signal, of other
+    // children only those with SIGCHLD, so not the witness.
+    let mut options = if at_once { libc::WNOHANG } else { 0 };
     if stopping == Stopping::Children {
         options |= libc::WUNTRACED;
     }
@@ -473,13 +475,6 @@ pub fn kill(tid: Tid, signal: Signal) {
     unsafe { libc::kill(tid.0, signal.0) };
 }
 
-/// Whether there is a thread of this number, be it a zombie.
-pub fn exists(tid: Tid) -> bool {
-    // SAFETY: a system call on numbers.
-    let result = unsafe { libc::kill(tid.0, 0) };
-    result == 0 || last_errno() != Errno::ESRCH
-}
-
 /// forktrace's own parent, if that is one to be signalled: not init, nor one in
 /// another pid namespace.
 pub fn parent() -> Option<Pid> {
@@ -523,8 +518,11 @@ extern "C" fn record_start() {
 #[unsafe(link_section = ".init_array")]
 static RECORD_START: extern "C" fn() = record_start;
 
-/// Signals that somebody may send to forktrace and mean the program.
-const PASSED_ON: [c_int; 7] = [
+/// Signals that somebody may send to forktrace and mean the program: all that
+/// would end it, and SIGWINCH, by which some are told to end. Not SIGKILL, nor
+/// those of faults, which are forktrace's own; nor SIGPIPE and SIGXFSZ, which
+/// are ignored because writing fails as well.
+const PASSED_ON: [c_int; 14] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -532,7 +530,21 @@ const PASSED_ON: [c_int; 7] = [
     libc::SIGUSR2,
     libc::SIGALRM,
     libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGWINCH,
+    libc::SIGIO,
+    libc::SIGPWR,
 ];
+
+/// The same with the real-time signals, but for the timer's.
+fn passed_on() -> impl Iterator<Item = c_int> {
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    let others = real_time.filter(|signal| *signal != wake_signal());
+    PASSED_ON.into_iter().chain(others)
+}
 
 /// A signal that was sent to forktrace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -550,22 +562,50 @@ fn sender_of(info: &libc::siginfo_t) -> Option<i32> {
     (info.si_code <= 0).then(|| unsafe { info.si_pid() })
 }
 
-/// Arrivals that were not looked at yet: 0, or signal, kernel bit and sender.
-static ARRIVALS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+/// Arrivals that were not looked at yet, a word for each signal, so that none can
+/// crowd out another: the first one's sender, whether that was the kernel, and
+/// how many there were. 0: none.
+static ARRIVALS: [AtomicU64; SIGNALS] = [const { AtomicU64::new(0) }; SIGNALS];
+/// Whether there are any.
+static ARRIVED: AtomicBool = AtomicBool::new(false);
+/// One more than the last signal.
+const SIGNALS: usize = 65;
+/// In a word of [`ARRIVALS`]: the kernel sent it.
+const BY_KERNEL: u64 = 1 << 32;
+/// In a word of [`ARRIVALS`]: one more arrival.
+const ONE_MORE: u64 = 1 << 40;
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     // SAFETY: errno is restored, and only async-signal-safe functions are
     // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
     unsafe {
+        if signal == wake_signal() && (*info).si_code == libc::SI_TIMER {
+            // All that it is for is to interrupt.
+            return;
+        }
         let errno = *libc::__errno_location();
         let sender = sender_of(&*info);
-        let kernel = u64::from(sender.is_none());
-        let word = (signal as u64) << 40 | kernel << 32 | u64::from(sender.unwrap_or(0) as u32);
-        for slot in &ARRIVALS {
-            let free = slot.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
-            if free.is_ok() {
-                break;
-            }
+        if signal == libc::SIGXCPU && sender.is_none() {
+            // It is forktrace that has used up its time, not the program.
+            return;
+        }
+        let first = ONE_MORE
+            + match sender {
+                Some(sender) => u64::from(sender as u32),
+                None => BY_KERNEL,
+            };
+        if let Some(word) = ARRIVALS.get(signal as usize) {
+            // No other handler runs at the same time: all come to one thread,
+            // and at most interrupt each other.
+            let more = |before| {
+                Some(if before == 0 {
+                    first
+                } else {
+                    before + ONE_MORE
+                })
+            };
+            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+            ARRIVED.store(true, Ordering::Relaxed);
         }
         // In case it came just before waitpid blocked.
         wake_every_ms(Some(WAKE_MS));
@@ -573,29 +613,46 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
     }
 }
 
-/// The signals that were sent to forktrace since this was last asked.
-pub fn arrivals() -> Vec<Arrival> {
-    // Nearly always none: one load.
-    if ARRIVALS[0].load(Ordering::Relaxed) == 0 {
-        return Vec::new();
-    }
-    ARRIVALS
-        .iter()
-        .map(|slot| slot.swap(0, Ordering::Relaxed))
-        .filter(|word| *word != 0)
-        .map(|word| Arrival {
-            signal: Signal((word >> 40) as i32),
-            sender: (word >> 32 & 1 == 0).then_some(word as u32 as i32),
-        })
-        .collect()
+/// Whether signals were sent to forktrace that were not looked at yet.
+pub fn any_arrived() -> bool {
+    ARRIVED.load(Ordering::Relaxed)
 }
 
-extern "C" fn on_wake(_signal: c_int) {}
+/// The signals that were sent to forktrace since this was last asked. Of a
+/// standard signal one, however many there were (signal(7)).
+pub fn arrivals() -> Vec<Arrival> {
+    // Nearly always none: one load.
+    if !ARRIVED.load(Ordering::Relaxed) {
+        return Vec::new();
+    }
+    // First: what comes from now on sets it again.
+    ARRIVED.store(false, Ordering::Relaxed);
+    let mut all = Vec::new();
+    for (number, word) in ARRIVALS.iter().enumerate() {
+        let word = word.swap(0, Ordering::Relaxed);
+        let signal = Signal(number as i32);
+        let count = match signal.is_standard() {
+            true => (word / ONE_MORE).min(1),
+            false => word / ONE_MORE,
+        };
+        let sender = (word & BY_KERNEL == 0).then_some(word as u32 as i32);
+        for _ in 0..count {
+            all.push(Arrival { signal, sender });
+        }
+    }
+    all
+}
+
+/// Whether such a signal was sent to forktrace and not looked at yet.
+pub fn has_arrived(wanted: impl Fn(Signal) -> bool) -> bool {
+    ARRIVALS
+        .iter()
+        .enumerate()
+        .any(|(number, word)| word.load(Ordering::Relaxed) != 0 && wanted(Signal(number as i32)))
+}
 
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
-/// How often it is interrupted else, to see whether all is well.
-pub const CHECK_MS: i64 = 1000;
 
 /// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
 static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
@@ -609,7 +666,7 @@ pub fn can_wake() -> bool {
 }
 
 /// The signal of that timer: a real-time one, so that SIGALRM stays what it
-/// is to others.
+/// is to others. Sent by anybody else it is passed on as all are.
 fn wake_signal() -> c_int {
     libc::SIGRTMAX() - 1
 }
@@ -618,9 +675,15 @@ fn wake_signal() -> c_int {
 /// (`None`): a single time might come before it blocks.
 pub fn wake_every_ms(period: Option<i64>) {
     let ms = period.unwrap_or(0);
-    if WAKING.swap(ms, Ordering::Relaxed) == ms {
-        return;
+    let mut before = WAKING.swap(ms, Ordering::Relaxed);
+    // A handler may come between and set another period: until they agree.
+    while before != ms {
+        set_timer(ms);
+        before = WAKING.swap(ms, Ordering::Relaxed);
     }
+}
+
+fn set_timer(ms: i64) {
     let Some(timer) = WAKE_TIMER.load(Ordering::Relaxed).checked_sub(1) else {
         return;
     };
@@ -658,16 +721,17 @@ pub struct Inherited {
 }
 
 /// Takes over the signals: those in `PASSED_ON` get a handler (unless they
-/// are ignored, as under nohup), a terminal no longer stops forktrace, and
-/// children can be waited for even if SIGCHLD was ignored. They stay blocked
-/// until [`admit_signals`], the terminal's stops for good.
+/// are ignored, as under nohup), a terminal no longer stops forktrace, nor does
+/// a file that grew too large end it (RLIMIT_FSIZE), and children can be waited
+/// for even if SIGCHLD was ignored. They stay blocked until [`admit_signals`],
+/// the terminal's stops for good.
 pub fn take_signals() -> Inherited {
     // SAFETY: all structures are live and initialised; the handlers are
     // async-signal-safe.
     unsafe {
         let mut block: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut block);
-        for signal in PASSED_ON.into_iter().chain(JOB_STOPS) {
+        for signal in passed_on().chain(JOB_STOPS) {
             libc::sigaddset(&raw mut block, signal);
         }
         let mut mask: libc::sigset_t = std::mem::zeroed();
@@ -688,11 +752,11 @@ pub fn take_signals() -> Inherited {
             libc::sigaction(signal, &raw const new, ptr::null_mut());
         };
         let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_signal;
-        for signal in PASSED_ON {
+        for signal in passed_on() {
             set(signal, handler as usize, libc::SA_SIGINFO, true);
         }
-        let wake: extern "C" fn(c_int) = on_wake;
-        set(wake_signal(), wake as usize, 0, false);
+        set(wake_signal(), handler as usize, libc::SA_SIGINFO, false);
+        set(libc::SIGXFSZ, libc::SIG_IGN, 0, false);
         // Nor is a signal wanted at each stop of a tracee.
         set(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDSTOP, false);
         // Blocked for good, and let in only when the program stops.
@@ -1041,14 +1105,18 @@ unsafe fn close_all_from(first: RawFd) {
 pub struct Witness {
     tid: Tid,
     line: OwnedFd,
+    /// The number of the last question.
+    asked: u32,
 }
 
 /// How long an answer is waited for.
-const ANSWER_MS: c_int = 500;
+const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 /// In an answer, the kernel as a sender; no process has this number.
 const KERNEL: i32 = -1;
 /// What the witness can tell at once.
 const TOLD_MAX: usize = 64;
+/// The length of an answer: the number of the question, then signals and senders.
+const ANSWER_MAX: usize = 4 + TOLD_MAX * 8;
 
 /// Makes a witness. It ends with forktrace.
 ///
@@ -1069,7 +1137,9 @@ pub fn witness() -> io::Result<Witness> {
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut mask);
-        let pid = libc::fork();
+        // A fork without an exit signal: `wait` doesn't see such a child, so that
+        // with the last tracee there is nobody left.
+        let pid = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as c_int;
         if pid == 0 {
             testify(far.as_raw_fd(), &all);
         }
@@ -1080,6 +1150,7 @@ pub fn witness() -> io::Result<Witness> {
             pid => Ok(Witness {
                 tid: Tid(pid),
                 line,
+                asked: 0,
             }),
         }
     }
@@ -1098,9 +1169,10 @@ unsafe fn testify(line: RawFd, all: &libc::sigset_t) -> ! {
         libc::dup2(line, 0);
         close_all_from(1);
         let at_once: libc::timespec = std::mem::zeroed();
-        let mut request = [0u8; 1];
-        while libc::read(0, request.as_mut_ptr().cast(), 1) == 1 {
-            let mut told = [0u8; TOLD_MAX * 8];
+        let mut request = [0u8; 4];
+        while libc::read(0, request.as_mut_ptr().cast(), 4) == 4 {
+            let mut told = [0u8; ANSWER_MAX];
+            told[..4].copy_from_slice(&request);
             let mut count = 0;
             while count < TOLD_MAX {
                 let mut info: libc::siginfo_t = std::mem::zeroed();
@@ -1109,13 +1181,12 @@ unsafe fn testify(line: RawFd, all: &libc::sigset_t) -> ! {
                     break;
                 }
                 let sender = sender_of(&info).unwrap_or(KERNEL);
-                let place = &mut told[count * 8..count * 8 + 8];
+                let place = &mut told[4 + count * 8..][..8];
                 place[..4].copy_from_slice(&signal.to_ne_bytes());
                 place[4..].copy_from_slice(&sender.to_ne_bytes());
                 count += 1;
             }
-            // One byte more: an empty message would look like an end.
-            if libc::send(0, told.as_ptr().cast(), count * 8 + 1, libc::MSG_NOSIGNAL) == -1 {
+            if libc::send(0, told.as_ptr().cast(), 4 + count * 8, libc::MSG_NOSIGNAL) == -1 {
                 break;
             }
         }
@@ -1129,43 +1200,60 @@ impl Witness {
         self.tid
     }
 
-    /// The signals that came to the process group since this was last asked.
-    pub fn ask(&mut self) -> Vec<Arrival> {
+    /// The signals that came to the process group since this was last asked;
+    /// `None` if it doesn't answer.
+    pub fn ask(&mut self) -> Option<Vec<Arrival>> {
         let line = self.line.as_raw_fd();
-        let mut told = [0u8; TOLD_MAX * 8 + 1];
-        // SAFETY: live buffers of the sizes given.
-        let got = unsafe {
-            if libc::send(line, [0u8].as_ptr().cast(), 1, libc::MSG_NOSIGNAL) != 1 {
-                return Vec::new();
-            }
-            let mut wait = libc::pollfd {
-                fd: line,
-                events: libc::POLLIN,
-                revents: 0,
+        self.asked = self.asked.wrapping_add(1);
+        let question = self.asked.to_ne_bytes();
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut told = [0u8; ANSWER_MAX];
+        // SAFETY: a live buffer of the size given.
+        let sent = unsafe { libc::send(line, question.as_ptr().cast(), 4, libc::MSG_NOSIGNAL) };
+        if sent != 4 {
+            return None;
+        }
+        let got = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // SAFETY: live buffers of the sizes given.
+            let got = unsafe {
+                let mut wait = libc::pollfd {
+                    fd: line,
+                    events: libc::POLLIN,
+                    revents: 0,
+                };
+                libc::poll(&raw mut wait, 1, left.as_millis() as c_int);
+                libc::recv(
+                    line,
+                    told.as_mut_ptr().cast(),
+                    told.len(),
+                    libc::MSG_DONTWAIT,
+                )
             };
-            // It may be stopped, by somebody who means it.
-            while libc::poll(&raw mut wait, 1, ANSWER_MS) == -1 && last_errno() == Errno::EINTR {}
-            libc::recv(
-                line,
-                told.as_mut_ptr().cast(),
-                told.len(),
-                libc::MSG_DONTWAIT,
-            )
+            match got {
+                // An answer to an earlier question came too late.
+                4.. if told[..4] == question => break got as usize,
+                0 => return None,
+                _ if left.is_zero() => {
+                    // Somebody has stopped it, and only it: it is wanted.
+                    kill(self.tid, Signal(libc::SIGCONT));
+                    return None;
+                }
+                _ => {}
+            }
         };
-        let got = usize::try_from(got).unwrap_or(0);
         let number = |bytes: &[u8]| i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        told[..got]
-            .chunks_exact(8)
-            .map(|place| Arrival {
-                signal: Signal(number(&place[..4])),
-                sender: Some(number(&place[4..])).filter(|sender| *sender != KERNEL),
-            })
-            .collect()
+        let arrivals = told[4..got].chunks_exact(8).map(|place| Arrival {
+            signal: Signal(number(&place[..4])),
+            sender: Some(number(&place[4..])).filter(|sender| *sender != KERNEL),
+        });
+        Some(arrivals.collect())
     }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
+        // Nobody else reaps it: its tid is its own until here.
         kill(self.tid, Signal(libc::SIGKILL));
         reap(self.tid);
     }

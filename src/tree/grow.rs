@@ -28,6 +28,9 @@ impl Tree {
             EventKind::Create(create) => self.created(event, create),
             EventKind::Exec(exec) => self.exec(event, exec),
             EventKind::VforkDone { child } => {
+                if let Some(process) = self.process_of(event.tid) {
+                    self.pick(process);
+                }
                 if let Some(live) = self.live.get(child) {
                     self.nodes[live.process.index()].marks.clear(Marks::AWAITED);
                 }
@@ -36,6 +39,7 @@ impl Tree {
             // The exec that comes next, under the other's former tid, tells more.
             EventKind::Superseded { .. } => {
                 self.thread_of(event);
+                self.pick_thread(event.tid);
             }
             EventKind::Attached(attached) => self.attached(event, attached),
             EventKind::Lost(lost) => {
@@ -44,9 +48,20 @@ impl Tree {
                     Lost::Silenced => Fate::Silenced,
                 };
                 self.thread_of(event);
+                self.pick_thread(event.tid);
                 self.leave(event.tid, event.at, fate);
             }
+            EventKind::Wait(_) | EventKind::Kill(_) | EventKind::Orphaned { .. } => {}
             EventKind::Tracing | EventKind::MustStay(_) => {}
+        }
+    }
+
+    /// A thread had its share in the event that comes in; one that is not kept, by
+    /// its process.
+    fn pick_thread(&mut self, tid: Tid) {
+        if let Some(live) = self.live.get(&tid) {
+            let node = Some(NodeId(live.node)).filter(|_| live.node != NOBODY);
+            self.pick(node.unwrap_or(live.process));
         }
     }
 
@@ -104,6 +119,7 @@ impl Tree {
             process,
             node,
             born: at,
+            counts: self.counts_creation(),
             last_exec: NONE,
             last_failure: NONE,
             moments: 0,
@@ -117,7 +133,7 @@ impl Tree {
         self.tally.threads.fall();
         if live.node == live.process.0 {
             self.tally.processes.fall();
-        } else if fate.ended() {
+        } else if fate.ended() && live.counts {
             self.tally.thread_lives.add(at.saturating_sub(live.born));
         }
         let node = self.nodes.get_mut(live.node as usize)?;
@@ -198,7 +214,7 @@ impl Tree {
         let how = How::of(&create.request);
         let child = match &create.outcome {
             Outcome::Created(child) => child,
-            Outcome::Failed(errno) if errno.restart().is_some() => return,
+            Outcome::Failed(errno) if errno.restart().is_some() => return self.pick(creator),
             Outcome::Failed(errno) => {
                 return self.create_failed(event, creator, how, Failure::Errno(*errno));
             }
@@ -209,11 +225,16 @@ impl Tree {
                 return self.create_failed(event, creator, how, Failure::Skipped);
             }
         };
-        self.tally.created(&how, event.at);
+        let counts = self.counts_creation();
+        if counts {
+            self.tally.created(&how, event.at);
+        }
         let command = self.node(creator).current;
         let followed = child.tid.filter(|_| child.followed == Followed::Yes);
         let node = if how.kind == Kind::Thread {
-            self.tally.thread_by(self.texts.program(command));
+            if counts {
+                self.tally.thread_by(self.texts.program(command));
+            }
             match followed {
                 Some(tid) => self.new_thread(tid, creator, event.comm, event.at),
                 None => {
@@ -236,6 +257,7 @@ impl Tree {
             }
             Some(id)
         };
+        self.pick_creation(creator, node);
         let how = self.how_id(how);
         let Some(node) = node.map(|id| &mut self.nodes[id.index()]) else {
             return;
@@ -256,7 +278,11 @@ impl Tree {
     /// A creating call that created nothing; the same again and again counts
     /// up.
     fn create_failed(&mut self, event: &Event, process: NodeId, how: How, failure: Failure) {
-        self.tally.failed(&how, failure);
+        self.see_failure();
+        self.pick(process);
+        if self.counts() {
+            self.tally.failed(&how, failure);
+        }
         let deed = Deed::CreateFailed(self.how_id(how), failure);
         let leader = self.leader(process);
         let last = leader.map_or(NONE, |live| live.last_failure);
@@ -284,6 +310,7 @@ impl Tree {
             (Some(Ok(())), Some(leader)) if leader != event.tid => self.becomes_leader(event),
             _ => self.thread_of(event),
         };
+        self.pick(process);
         match exec.result {
             None => {}
             Some(Err(errno)) if errno.restart().is_some() => {}
@@ -293,6 +320,9 @@ impl Tree {
             Some(Ok(())) => {
                 let command = self.texts.exec(&exec.call);
                 self.exec_moment(event, process, Deed::Exec(command));
+                if self.counts() {
+                    self.tally.execs += 1;
+                }
                 let node = &mut self.nodes[process.index()];
                 node.current = command;
                 node.execs = node.execs.saturating_add(1);
@@ -302,7 +332,9 @@ impl Tree {
     }
 
     fn exec_failed(&mut self, event: &Event, process: NodeId, exec: &Exec, errno: Errno) {
-        self.tally.exec_failed(errno);
+        if self.counts() {
+            self.tally.exec_failed(errno);
+        }
         let command = self.texts.exec(&exec.call);
         self.exec_moment(event, process, Deed::ExecFailed(command, errno));
     }
@@ -324,6 +356,7 @@ impl Tree {
             moment.at = Halves::of(nanos(event.at));
             moment.by = event.tid;
             moment.what = deed;
+            self.pick_moment(last);
             return;
         }
         let index = self.happened(event, process, deed);
@@ -342,6 +375,7 @@ impl Tree {
             by: event.tid,
             what,
         });
+        self.pick_moment(index);
         if let Some(live) = self.leader_mut(process) {
             live.moments += 1;
         }
@@ -388,6 +422,7 @@ impl Tree {
             if !self.live.contains_key(&event.tid) {
                 self.take_up(event.tid, event.tgid, event.comm, event.at);
             }
+            self.pick_thread(event.tid);
             return;
         }
         let known = self.leader_by_pid(event.tgid).filter(|id| {
@@ -406,6 +441,7 @@ impl Tree {
                 id
             }
         };
+        self.pick(id);
         self.nodes[id.index()].marks.set(mark);
         if self.node(id).parent().is_none() {
             self.nodes[id.index()].creator = attached.parent.0;
@@ -422,6 +458,7 @@ impl Tree {
 
     fn ended(&mut self, event: &Event, ended: Ended) {
         self.thread_of(event);
+        self.pick_thread(event.tid);
         let fate = match ended.end {
             End::Exited(code) => Fate::Exited(code),
             End::Killed {

@@ -9,6 +9,7 @@
 mod grow;
 pub mod node;
 pub mod outline;
+mod picks;
 pub mod strings;
 pub mod tally;
 #[cfg(test)]
@@ -20,7 +21,10 @@ use std::time::Duration;
 use crate::clone::{CloneFlags, Kind};
 use crate::event::Start;
 use crate::ids::{Pid, Tid};
+pub use picks::Seen;
+
 use node::{Fate, How, HowId, Marks, Moment, Node, NodeId, Origin};
+use picks::Picks;
 use strings::Texts;
 use tally::Tally;
 
@@ -48,6 +52,8 @@ pub struct Tree {
     how_ids: HashMap<How, HowId>,
     tally: Tally,
     last: Duration,
+    /// What a filter picks, if there is one.
+    picks: Option<Box<Picks>>,
 }
 
 /// A living thread.
@@ -60,6 +66,8 @@ struct Live {
     node: u32,
     /// When it was born.
     born: Duration,
+    /// Whether its creation counts.
+    counts: bool,
     /// The process's last exec and last failure among the moments, and how
     /// many moments there are; kept with the first thread.
     last_exec: u32,
@@ -82,6 +90,7 @@ impl Tree {
             how_ids: HashMap::new(),
             tally: Tally::default(),
             last: Duration::ZERO,
+            picks: None,
         }
     }
 
@@ -212,7 +221,8 @@ impl Tree {
         &self.texts
     }
 
-    /// What was counted.
+    /// What was counted; behind a filter, of what it kept, but for how many lived
+    /// at once.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }

@@ -1,8 +1,9 @@
-//! What stands below each process, in order: an index over a finished tree. It
-//! costs eight bytes a process and four a moment.
+//! What stands below each process, in order: an index over a finished tree, or
+//! over what a filter shows of it. It costs eight bytes a process and four a
+//! moment.
 
 use super::Tree;
-use super::node::{Moment, NodeId};
+use super::node::{Deed, Moment, NodeId};
 
 /// Children and moments of each process.
 #[derive(Debug)]
@@ -27,11 +28,17 @@ pub enum Item<'a> {
 impl Outline {
     /// The outline of a tree as it is now.
     pub fn new(tree: &Tree) -> Outline {
-        let parent = |id: NodeId| tree.node(id).parent().map(NodeId::index);
+        let parent = |id: NodeId| {
+            let parent = tree.node(id).parent().filter(|_| tree.is_shown(id));
+            parent.map(NodeId::index)
+        };
         let ids = 0..tree.len() as u32;
         let (children_at, children) = group(tree.len(), ids, |id| parent(NodeId(id)));
         let all = 0..tree.moments().len() as u32;
-        let of = |index: u32| Some(tree.moments()[index as usize].node().index());
+        let of = |index: u32| {
+            let moment = &tree.moments()[index as usize];
+            shows(tree, moment).then(|| moment.node().index())
+        };
         let (moments_at, mut moments) = group(tree.len(), all, of);
         // One that was replaced stands where the first one stood.
         for pair in moments_at.windows(2) {
@@ -47,7 +54,7 @@ impl Outline {
             moments,
             roots: tree
                 .nodes()
-                .filter(|(_, node)| node.parent().is_none())
+                .filter(|(id, node)| node.parent().is_none() && tree.is_shown(*id))
                 .map(|(id, _)| id)
                 .collect(),
         }
@@ -64,12 +71,27 @@ impl Outline {
         &self.children[start..end]
     }
 
+    /// Whether a process created others, be they shown or not.
+    pub fn created_any(&self, tree: &Tree, id: NodeId) -> bool {
+        let process = |child: &NodeId| !tree.node(*child).is_thread();
+        tree.created_any(id)
+            .unwrap_or_else(|| self.children(id).iter().any(process))
+    }
+
     /// What else it did, in order.
     pub fn moments<'a>(&'a self, tree: &'a Tree, id: NodeId) -> impl Iterator<Item = &'a Moment> {
+        self.moments_with_place(tree, id).map(|(_, moment)| moment)
+    }
+
+    /// The same, each with its place among those of the tree.
+    pub fn moments_with_place<'a>(
+        &'a self,
+        tree: &'a Tree,
+        id: NodeId,
+    ) -> impl Iterator<Item = (usize, &'a Moment)> {
         let (start, end) = range(&self.moments_at, id);
-        self.moments[start..end]
-            .iter()
-            .map(|index| &tree.moments()[*index as usize])
+        let places = self.moments[start..end].iter();
+        places.map(|place| (*place as usize, &tree.moments()[*place as usize]))
     }
 
     /// Both, in order.
@@ -88,6 +110,13 @@ impl Outline {
             }
         })
     }
+}
+
+/// Whether a moment stands below its process: of one that is there only for what
+/// descends from it just what it was.
+fn shows(tree: &Tree, moment: &Moment) -> bool {
+    let node = moment.node();
+    tree.is_picked(node) || tree.is_shown(node) && matches!(moment.what, Deed::Exec(_))
 }
 
 fn range(starts: &[u32], id: NodeId) -> (usize, usize) {

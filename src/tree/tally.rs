@@ -18,6 +18,8 @@ pub struct Tally {
     calls: BTreeMap<CallName, u64>,
     failures: BTreeMap<(CallName, Cause), u64>,
     exec_failures: BTreeMap<i32, u64>,
+    /// How many execs succeeded.
+    pub execs: u64,
     /// How many processes live.
     pub processes: Level,
     /// How many threads live, the first of each process with them.

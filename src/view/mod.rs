@@ -4,6 +4,7 @@
 pub mod escape;
 pub mod filtered;
 pub mod json;
+pub mod lanes;
 pub mod output;
 pub mod sinks;
 pub mod status;
@@ -15,6 +16,8 @@ pub mod text;
 pub mod times;
 pub mod tree;
 pub mod units;
+pub mod waits;
+mod whole;
 
 use std::io;
 
@@ -25,6 +28,7 @@ use crate::event::Event;
 use crate::filter::{Criteria, Filter};
 use filtered::Filtered;
 use json::JsonView;
+use lanes::LanesView;
 use output::Output;
 use summary::SummaryView;
 use summary_json::SummaryJsonView;
@@ -38,13 +42,14 @@ const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children h
 /// When lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// At once, where somebody may wait for them.
+    /// At once, where somebody may wait for them; where nobody reads, when the
+    /// caller has it done ([`Sinks::push`](sinks::Sinks::push)).
     Prompt,
-    /// When nothing comes for a moment, or there are many.
+    /// When nothing comes for a moment, or there are many; however long it takes.
     Collected,
 }
 
-/// Opens a view; one that is streamed behind the filter.
+/// Opens a view, behind the filter; but a log holds all.
 ///
 /// # Errors
 /// Where its destination can't be opened for writing.
@@ -65,8 +70,9 @@ pub fn open(
             )
         })?,
     };
-    if pace == Pace::Collected {
-        output.collect();
+    match pace {
+        Pace::Prompt => output.keep_rest(),
+        Pace::Collected => output.collect(),
     }
     let format = Format {
         detail: look.detail,
@@ -74,16 +80,21 @@ pub fn open(
         times: look.times,
         names: look.names,
     };
-    let sink: Box<dyn Sink> = match view.kind {
-        ViewKind::Text => Box::new(TextView::new(output, format, look.string_limit)),
+    let filter = filter.any().then(|| Filter::new(filter.clone()));
+    let (palette, whole) = (format.palette, look.whole);
+    Ok(match view.kind {
+        ViewKind::Text => {
+            let text = Box::new(TextView::new(output, format, look.string_limit));
+            match filter {
+                Some(filter) => Box::new(Filtered::new(filter, text)),
+                None => text,
+            }
+        }
         ViewKind::Json => Box::new(JsonView::new(output)),
-        ViewKind::Tree => Box::new(TreeView::new(output, format.palette, look.whole)),
-        ViewKind::Summary => Box::new(SummaryView::new(output, format.palette, look.whole)),
-        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, look.whole)),
-    };
-    Ok(match view.kind.is_streamed() && filter.any() {
-        true => Box::new(Filtered::new(Filter::new(filter.clone()), sink)),
-        false => sink,
+        ViewKind::Lanes => Box::new(LanesView::new(output, palette, whole.glyphs, look.detail)),
+        ViewKind::Tree => Box::new(TreeView::new(output, palette, whole, filter)),
+        ViewKind::Summary => Box::new(SummaryView::new(output, palette, whole, filter)),
+        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, whole, filter)),
     })
 }
 
@@ -94,6 +105,9 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written; nothing more will be then.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Where it writes.
+    fn output(&mut self) -> &mut Output;
 
     /// Whether each event is shown at once, to somebody who may see it beside
     /// what the program itself writes.

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use super::Sink;
 use super::output::Output;
+use super::whole::Whole;
 use crate::clone::Kind;
 use crate::config::{TOP, WholeLook};
 use crate::event::{Event, Target};
+use crate::filter::Filter;
 use crate::ids::Errno;
 use crate::summary::{FailuresSeen, KindRow, Lifetimes, ProgramRow, Summary};
 use crate::tree::node::{Fate, NodeId};
@@ -30,16 +32,16 @@ pub struct SummaryJsonView {
     output: Output,
     look: WholeLook,
     /// Until it is written.
-    tree: Option<Tree>,
+    tree: Whole,
 }
 
 impl SummaryJsonView {
-    /// A view that writes to `output`.
-    pub fn new(output: Output, look: WholeLook) -> SummaryJsonView {
+    /// A view that writes to `output`, what the filter picks if there is one.
+    pub fn new(output: Output, look: WholeLook, filter: Option<Filter>) -> SummaryJsonView {
         SummaryJsonView {
             output,
             look,
-            tree: Some(Tree::new(Threads::Counted)),
+            tree: Whole::new(Threads::Counted, filter),
         }
     }
 
@@ -55,10 +57,12 @@ impl SummaryJsonView {
 
 impl Sink for SummaryJsonView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if let Some(tree) = &mut self.tree {
-            tree.add(event);
-        }
+        self.tree.event(event);
         Ok(())
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
     }
 
     fn is_prompt(&self) -> bool {
@@ -105,6 +109,10 @@ struct Document {
     /// What was attached to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pids: Option<Vec<i32>>,
+    /// What there was in all, where a filter is in place and all below counts only
+    /// what it kept; but for the peaks, which are those of the whole trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered: Option<FilteredFrom>,
     /// From the start of tracing to the last event.
     elapsed_ns: u64,
     /// Processes created; the launched one is not among them.
@@ -151,6 +159,13 @@ struct Lives {
     lived_known: u64,
     lived_total_ns: u64,
     lived_median_ns: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct FilteredFrom {
+    /// Children created, threads with them.
+    creations: u64,
+    creations_failed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -255,6 +270,10 @@ impl Document {
             command: words.map(|words| words.iter().map(|word| lossy(word)).collect()),
             command_hex: hex.filter(|words| words.iter().any(Option::is_some)),
             pids,
+            filtered: tree.seen().map(|seen| FilteredFrom {
+                creations: seen.creations,
+                creations_failed: seen.failures,
+            }),
             elapsed_ns: nanos(tree.last()),
             processes_created: summary.processes,
             threads_created: summary.threads,

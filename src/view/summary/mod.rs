@@ -13,15 +13,17 @@ use super::output::Output;
 use super::style::{Palette, Part};
 use super::tree::words;
 use super::units::{Span, columns, cut, plural};
+use super::whole::Whole;
 use crate::clone::Kind;
 use crate::config::{Glyphs, TOP, WholeLook};
 use crate::event::{Event, Target};
+use crate::filter::Filter;
 use crate::ids::Errno;
 use crate::summary::{FailuresSeen, Lifetimes, ProgramRow, Summary};
 use crate::tree::node::NodeId;
 use crate::tree::strings::WordId;
 use crate::tree::tally::Cause;
-use crate::tree::{Threads, Tree};
+use crate::tree::{Seen, Threads, Tree};
 use table::{Table, sparkline};
 
 /// The summary view.
@@ -31,17 +33,22 @@ pub struct SummaryView {
     palette: Palette,
     look: WholeLook,
     /// Until it is written.
-    tree: Option<Tree>,
+    tree: Whole,
 }
 
 impl SummaryView {
-    /// A view that writes to `output`.
-    pub fn new(output: Output, palette: Palette, look: WholeLook) -> SummaryView {
+    /// A view that writes to `output`, what the filter picks if there is one.
+    pub fn new(
+        output: Output,
+        palette: Palette,
+        look: WholeLook,
+        filter: Option<Filter>,
+    ) -> SummaryView {
         SummaryView {
             output,
             palette,
             look,
-            tree: Some(Tree::new(Threads::Counted)),
+            tree: Whole::new(Threads::Counted, filter),
         }
     }
 
@@ -62,10 +69,12 @@ impl SummaryView {
 
 impl Sink for SummaryView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if let Some(tree) = &mut self.tree {
-            tree.add(event);
-        }
+        self.tree.event(event);
         Ok(())
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
     }
 
     fn is_prompt(&self) -> bool {
@@ -165,6 +174,9 @@ impl Writer<'_> {
         let (tree, summary) = (self.tree, self.summary);
         let tally = tree.tally();
         self.line(out, "trace", &[self.target()]);
+        if let Some(seen) = tree.seen() {
+            self.line(out, "filtered", &self.filtered(seen));
+        }
         self.line(out, "lasted", &[self.span(tree.last())]);
         let processes = plural(summary.processes, "process", "processes");
         let threads = plural(summary.threads, "thread", "threads");
@@ -193,6 +205,10 @@ impl Writer<'_> {
                 self.span(threads.peak_at)
             ),
         ];
+        let mut most = most.to_vec();
+        if tree.is_filtered() {
+            most.push("of the whole trace, unfiltered".to_owned());
+        }
         self.line(out, "at once", &most);
         let depth = plural(u64::from(summary.depth()), "generation", "generations");
         let deepest = match summary.deepest.filter(|_| summary.depth() > 0) {
@@ -213,6 +229,24 @@ impl Writer<'_> {
             "who waited for whom is not traced".to_owned(),
         ];
         self.line(out, "unreaped", &unreaped);
+    }
+
+    /// How much of the whole the filter picks.
+    fn filtered(&self, seen: Seen) -> Vec<String> {
+        let tally = self.tree.tally();
+        let mut clauses = vec![format!(
+            "{} of {}",
+            tally.creations(),
+            plural(seen.creations, "creation", "creations")
+        )];
+        if seen.failures > 0 {
+            clauses.push(format!(
+                "{} of {} that failed",
+                tally.failures(),
+                seen.failures
+            ));
+        }
+        clauses
     }
 
     /// When children came.

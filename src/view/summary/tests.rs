@@ -6,6 +6,7 @@ use super::*;
 use crate::config::Fold;
 use crate::event::testing::{SPAWN, Story, start};
 use crate::event::{EventKind, Lost, Stops};
+use crate::filter::{Criteria, Happening, Kept};
 use crate::tree::tests::any_story;
 use crate::view::units::columns;
 
@@ -17,10 +18,21 @@ const LOOK: WholeLook = WholeLook {
 };
 
 fn written(events: &[Event], look: WholeLook, width: Option<usize>) -> String {
-    let mut tree = Tree::new(Threads::Counted);
+    written_of(events, look, width, None)
+}
+
+/// What a filter counts of it.
+fn written_of(
+    events: &[Event],
+    look: WholeLook,
+    width: Option<usize>,
+    criteria: Option<Criteria>,
+) -> String {
+    let mut whole = Whole::new(Threads::Counted, criteria.map(Filter::new));
     for event in events {
-        tree.add(event);
+        whole.event(event);
     }
+    let tree = whole.take().unwrap();
     let style = Style {
         palette: Palette::PLAIN,
         look,
@@ -156,6 +168,91 @@ unreaped  2 alive at the end; 0 processes outlived their parents; who waited for
   2.00 ms  11 (srv) (detached)
 ";
     assert_eq!(shown, expected, "\n{shown}");
+}
+
+#[test]
+fn a_filter_counts_its_own_only() {
+    let vforks = Criteria {
+        only: vec![Happening::Creations],
+        calls: vec![crate::abi::Call::Vfork],
+        ..Criteria::default()
+    };
+    let shown = written_of(&build().events, LOOK, None, Some(vforks));
+    let expected = "\
+trace     make
+filtered  3 of 11 creations; 0 of 3 that failed
+lasted    70.0 ms
+created   3 processes, 0 threads; 0 creating calls failed
+executed  0 execs
+at once   at most 3 processes (at 12.0 ms); 4 threads, first ones included (at 14.0 ms); of the whole trace, unfiltered
+depth     2 generations below the first: 21 cc1 x.c
+rate            ██             █
+          2.00 ms a column, at most 1 creation in one
+unreaped  0 alive at the end; 0 processes outlived their parents; who waited for whom is not traced
+
+  count  lived in all   median  kind
+      3       57.0 ms  19.0 ms  vfork child, memory borrowed
+
+  count  call
+      3  vfork
+
+  processes  threads  lived in all   median  created by
+          3        0       57.0 ms  19.0 ms  gcc
+
+    lived  longest-lived
+  19.0 ms  21 cc1 x.c
+  19.0 ms  22 cc1 x.c
+  19.0 ms  23 cc1 x.c
+";
+    assert_eq!(shown, expected, "\n{shown}");
+}
+
+proptest! {
+    /// What is counted is what the filter keeps.
+    #[test]
+    fn a_filter_counts_what_it_keeps(events in any_story(), pid in 1..12, which in 0..4) {
+        let criteria = match which {
+            0 => Criteria { pids: vec![pid], ..Criteria::default() },
+            1 => Criteria { depth: Some(pid as u32 / 4), ..Criteria::default() },
+            2 => Criteria { only: vec![Happening::Threads], ..Criteria::default() },
+            _ => Criteria { depth: Some(u32::MAX), ..Criteria::default() },
+        };
+        let mut filter = Filter::new(criteria.clone());
+        let mut whole = Whole::new(Threads::Counted, Some(Filter::new(criteria)));
+        let mut unfiltered = Tree::new(Threads::Counted);
+        let (mut created, mut failed, mut execs) = (0, 0, 0);
+        for event in &events {
+            whole.event(event);
+            unfiltered.add(event);
+            let kept = filter.keep(event);
+            match &event.kind {
+                EventKind::Create(create) if create.child().is_some() => {
+                    created += u64::from(kept == Kept::Whole);
+                }
+                EventKind::Create(_) => failed += u64::from(kept != Kept::Not),
+                EventKind::Exec(exec) => {
+                    execs += u64::from(kept != Kept::Not && exec.result == Some(Ok(())));
+                }
+                _ => {}
+            }
+        }
+        let tree = whole.take().unwrap();
+        let tally = tree.tally();
+        prop_assert_eq!(
+            (tally.creations(), tally.failures(), tally.execs),
+            (created, failed, execs)
+        );
+        let seen = Seen {
+            creations: unfiltered.tally().creations(),
+            failures: unfiltered.tally().failures(),
+        };
+        prop_assert_eq!(tree.seen().unwrap_or_default(), if events.is_empty() { Seen::default() } else { seen });
+        let summary = Summary::new(&tree, 10);
+        let rows = |rows: &[ProgramRow]| rows.iter().map(|row| row.count).sum::<u64>();
+        prop_assert_eq!(rows(&summary.creators), summary.processes);
+        prop_assert_eq!(rows(&summary.executed) + summary.execs_left_out(), execs);
+        prop_assert!(rows(&summary.never_execd) <= summary.processes);
+    }
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::plan::{Entry, Planner, first_exec};
-use super::row::Row;
+use super::row::{Emphasis, Row};
 use super::shape::Shapes;
 use super::words::{self, EndWords};
 use crate::clone::CloneFlags;
@@ -66,6 +66,13 @@ pub(super) fn draw(
         style
             .palette
             .paint(&mut out, part, |out| out.push_str(UNSEEN_BY_EVENTS));
+        out.push('\n');
+    }
+    if tree.is_filtered() {
+        let note = drawer.what_is_shown();
+        style
+            .palette
+            .paint(&mut out, Part::Meaning, |out| out.push_str(&note));
         out.push('\n');
     }
     let mut frames = vec![planner.roots()];
@@ -168,6 +175,37 @@ impl Drawer<'_> {
         Span(time, self.glyphs).to_string()
     }
 
+    /// How much of the whole a filter shows.
+    fn what_is_shown(&self) -> String {
+        let count = |fits: &dyn Fn(NodeId) -> bool| {
+            let those = self.tree.ids().filter(|id| fits(*id));
+            those.count() as u64
+        };
+        let threads = count(&|id| self.tree.node(id).is_thread());
+        let all = match threads {
+            0 => plural(self.tree.len() as u64, "process", "processes"),
+            _ => format!(
+                "{} and {}",
+                plural(self.tree.len() as u64 - threads, "process", "processes"),
+                plural(threads, "thread", "threads")
+            ),
+        };
+        let picked = count(&|id| self.tree.is_picked(id));
+        let above = count(&|id| !self.tree.is_picked(id) && self.tree.is_shown(id));
+        let above = match above {
+            0 => String::new(),
+            count => format!(
+                ", and {}, without facts",
+                plural(
+                    count,
+                    "that one of them descends from",
+                    "that they descend from"
+                )
+            ),
+        };
+        format!("# filtered: {picked} of {all}{above}")
+    }
+
     fn group(&self, ids: &[NodeId]) -> Row {
         let id = ids[0];
         let node = self.tree.node(id);
@@ -177,6 +215,15 @@ impl Drawer<'_> {
             (_, true) => "thread".to_owned(),
             (_, false) => String::new(),
         };
+        if !self.tree.is_picked(id) {
+            return Row {
+                lead: (Some(Part::Meaning), lead),
+                command: self.commands(ids),
+                count: self.count(ids.len() as u64),
+                emphasis: Emphasis::Context,
+                ..Row::default()
+            };
+        }
         let (first, open) = match words::end(node.fate()) {
             EndWords::Nothing => (None, None),
             EndWords::Failed(text) => (Some((Part::Error, text)), None),
@@ -234,10 +281,9 @@ impl Drawer<'_> {
         let in_all = if ids.len() > 1 { " in all" } else { "" };
         let cpus = nodes().filter_map(|node| node.cpu());
         if let Some(cpu) = cpus.reduce(|sum, cpu| sum.saturating_add(cpu)) {
-            let child = |child: &NodeId| !self.tree.node(*child).is_thread();
             let children = ids
                 .iter()
-                .any(|id| self.outline.children(*id).iter().any(child));
+                .any(|id| self.outline.created_any(self.tree, *id));
             let with = if children { " with children" } else { "" };
             facts.push(format!("cpu {}{with}{in_all}", self.span(cpu)));
         }
@@ -344,7 +390,8 @@ impl Drawer<'_> {
             _ => None,
         });
         let mut facts = Vec::new();
-        if moments.len() == 1 {
+        let picked = self.tree.is_picked(moment.node());
+        if moments.len() == 1 && picked {
             let after = moment.at().saturating_sub(node.born());
             facts.push(format!("after {}", self.span(after)));
             if moment.by.0 != node.pid().0 {
@@ -371,6 +418,10 @@ impl Drawer<'_> {
             },
             count: self.count(moments.len() as u64),
             facts,
+            emphasis: match picked {
+                true => Emphasis::Own,
+                false => Emphasis::Context,
+            },
             ..Row::default()
         }
     }

@@ -13,9 +13,10 @@ use std::io;
 use super::Sink;
 use super::output::Output;
 use super::style::Palette;
+use super::whole::Whole;
 use crate::config::WholeLook;
 use crate::event::Event;
-use crate::tree::Tree;
+use crate::filter::Filter;
 use draw::{Style, draw};
 
 /// The tree view.
@@ -25,17 +26,22 @@ pub struct TreeView {
     palette: Palette,
     look: WholeLook,
     /// Until it is drawn.
-    tree: Option<Tree>,
+    tree: Whole,
 }
 
 impl TreeView {
-    /// A view that writes to `output`.
-    pub fn new(output: Output, palette: Palette, look: WholeLook) -> TreeView {
+    /// A view that writes to `output`, what the filter picks if there is one.
+    pub fn new(
+        output: Output,
+        palette: Palette,
+        look: WholeLook,
+        filter: Option<Filter>,
+    ) -> TreeView {
         TreeView {
             output,
             palette,
             look,
-            tree: Some(Tree::new(look.threads)),
+            tree: Whole::new(look.threads, filter),
         }
     }
 
@@ -56,10 +62,12 @@ impl TreeView {
 
 impl Sink for TreeView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if let Some(tree) = &mut self.tree {
-            tree.add(event);
-        }
+        self.tree.event(event);
         Ok(())
+    }
+
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
     }
 
     fn is_prompt(&self) -> bool {

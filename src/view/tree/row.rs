@@ -5,6 +5,16 @@ use super::super::style::{Palette, Part};
 use crate::config::Glyphs;
 use crate::view::units::{columns, cut, ellipsis};
 
+/// What a line is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Emphasis {
+    /// For itself.
+    #[default]
+    Own,
+    /// For what is below it.
+    Context,
+}
+
 /// A line of the tree, in its parts.
 #[derive(Debug, Default)]
 pub(super) struct Row {
@@ -20,6 +30,8 @@ pub(super) struct Row {
     pub(super) first: Option<(Part, String)>,
     /// What else is said, the most important first.
     pub(super) facts: Vec<String>,
+    /// Of context the command is dim too.
+    pub(super) emphasis: Emphasis,
 }
 
 /// What stands before the facts.
@@ -45,7 +57,8 @@ impl Row {
         if !lead.is_empty() && !self.command.is_empty() {
             out.push(' ');
         }
-        out.push_str(&self.command);
+        let dim = (self.emphasis == Emphasis::Context).then_some(Part::Meaning);
+        paint(out, palette, dim, &self.command);
         if !self.count.is_empty() {
             out.push(' ');
             paint(out, palette, Some(Part::Create), &self.count);
@@ -136,6 +149,7 @@ mod tests {
                 "1.20 s".to_owned(),
                 "cpu 1.10 s".to_owned(),
             ],
+            emphasis: Emphasis::Own,
         }
     }
 

@@ -32,9 +32,15 @@ fn shape(tree: &Tree, outline: &Outline, id: NodeId, shapes: &[u64]) -> u64 {
     let node = tree.node(id);
     let mut hash = DefaultHasher::new();
     let program = |command| tree.texts().program(command);
-    (tree.origin(id), node.fate(), program(node.first())).hash(&mut hash);
-    (node.is_thread(), node.awaited(), node.threads() > 0).hash(&mut hash);
-    (tree.outlived_parent(id), node.pid_is_foreign()).hash(&mut hash);
+    (node.is_thread(), program(node.first())).hash(&mut hash);
+    // Of what is there for others only the command is said.
+    let picked = tree.is_picked(id);
+    picked.hash(&mut hash);
+    if picked {
+        (tree.origin(id), node.fate()).hash(&mut hash);
+        (node.awaited(), node.threads() > 0).hash(&mut hash);
+        (tree.outlived_parent(id), node.pid_is_foreign()).hash(&mut hash);
+    }
     // Between two execs the order of children doesn't count: those of make -j
     // come as they come.
     let mut below = 0_u64;

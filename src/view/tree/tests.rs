@@ -7,10 +7,12 @@ use crate::clone::CloneFlags;
 use crate::config::{Fold, Glyphs, When, WholeLook};
 use crate::event::testing::{SPAWN, Story, start};
 use crate::event::{Event, EventKind, Lost, Stops};
+use crate::filter::{Criteria, Filter, Happening, Went};
 use crate::tree::tests::any_story;
 use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
 use crate::view::units::columns;
+use crate::view::whole::Whole;
 
 const LOOK: WholeLook = WholeLook {
     glyphs: Glyphs::Unicode,
@@ -26,10 +28,16 @@ const STYLE: Style = Style {
 };
 
 fn drawn(events: &[Event], style: Style) -> String {
-    let mut tree = Tree::new(style.look.threads);
+    drawn_of(events, style, None)
+}
+
+/// What a filter shows of it.
+fn drawn_of(events: &[Event], style: Style, criteria: Option<Criteria>) -> String {
+    let mut whole = Whole::new(style.look.threads, criteria.map(Filter::new));
     for event in events {
-        tree.add(event);
+        whole.event(event);
     }
+    let tree = whole.take().unwrap();
     let mut out = String::new();
     let written = draw(&tree, style, |lines| {
         out.push_str(lines);
@@ -399,8 +407,184 @@ fn coloured_text_is_the_same_text() {
     assert!(red("\x1b[31mexited with 2\x1b[39m") || red("\x1b[31mexited with 2"));
 }
 
+#[track_caller]
+fn assert_picked(story: &Story, criteria: Criteria, threads: Threads, expected: &str) {
+    let look = WholeLook { threads, ..LOOK };
+    let shown = drawn_of(&story.events, Style { look, ..STYLE }, Some(criteria));
+    assert_eq!(shown, expected, "\n{shown}");
+}
+
+#[test]
+fn a_filter_shows_its_own_and_those_above_them() {
+    let failed = Criteria {
+        went: Some(Went::Failed),
+        ..Criteria::default()
+    };
+    let story = build();
+    assert_picked(
+        &story,
+        failed.clone(),
+        Threads::Counted,
+        "\
+# filtered: 3 of 5 processes
+10 make -j2  # exited with 2, 13.0 ms, cpu 40.0 ms with children
+└─ 12 sh -c gcc_-c_b.c  # exited with 2, posix_spawn, 7.00 ms
+   └─ 22 gcc -c b.c  # killed by SIGSEGV (core dumped), vfork, 4.00 ms
+",
+    );
+    let killed = Criteria {
+        only: vec![Happening::Kills],
+        ..Criteria::default()
+    };
+    assert_picked(
+        &story,
+        killed,
+        Threads::Counted,
+        "\
+# filtered: 1 of 5 processes, and 2 that they descend from, without facts
+10 make -j2
+└─ 12 sh -c gcc_-c_b.c
+   └─ 22 gcc -c b.c  # killed by SIGSEGV (core dumped), vfork, 4.00 ms
+",
+    );
+    let nothing = Criteria {
+        pids: vec![4711],
+        ..Criteria::default()
+    };
+    let none = "# filtered: 0 of 5 processes\n";
+    assert_picked(&story, nothing, Threads::Counted, none);
+    // Deeper ones are not shown, though their creation is in the text.
+    let depth = Criteria {
+        depth: Some(1),
+        ..Criteria::default()
+    };
+    assert_picked(
+        &story,
+        depth,
+        Threads::Counted,
+        "\
+# filtered: 3 of 5 processes
+10 make -j2  # exited with 2, 13.0 ms, cpu 40.0 ms with children
+├─ 11 sh -c gcc_-c_a.c  # posix_spawn, 9.00 ms, cpu 31.0 ms with children
+└─ 12 sh -c gcc_-c_b.c  # exited with 2, posix_spawn, 7.00 ms
+",
+    );
+}
+
+/// Those above stand as what they were when they created, and what they did else
+/// is left out; threads count for their process, or stand for themselves.
+#[test]
+fn what_is_above_has_its_execs_only() {
+    let mut story = Story::new();
+    story
+        .exec(10, "env x")
+        .exec_fails(10, "no", 2)
+        .exec(10, "x");
+    story.fork_fails(10, 11).thread(10, 11).fork(11, 20);
+    story
+        .fork_fails(20, 11)
+        .fork(10, 21)
+        .exit(20, 0)
+        .exit(21, 0);
+    let failures_of_20 = Criteria {
+        pids: vec![20],
+        went: Some(Went::Failed),
+        ..Criteria::default()
+    };
+    assert_picked(
+        &story,
+        failures_of_20,
+        Threads::Counted,
+        "\
+# filtered: 1 of 3 processes, and 1 that one of them descends from, without facts
+10 env x
+├─ exec x
+└─ 20 (x)  # fork, 3.00 ms, by thread 11
+   └─ fork failed  # EAGAIN (Resource temporarily unavailable)
+",
+    );
+    let threads = Criteria {
+        only: vec![Happening::Threads],
+        ..Criteria::default()
+    };
+    assert_picked(
+        &story,
+        threads.clone(),
+        Threads::Counted,
+        "\
+# filtered: 1 of 3 processes
+10 env x  # alive at the end of the trace, 1 thread
+├─ exec x  # after 2.00 ms
+└─ fork failed  # EAGAIN (Resource temporarily unavailable)
+",
+    );
+    assert_picked(
+        &story,
+        threads,
+        Threads::Kept,
+        "\
+# filtered: 1 of 3 processes and 1 thread, and 1 that one of them descends from, without facts
+10 env x
+├─ exec x
+└─ thread 11  # alive at the end of the trace
+",
+    );
+}
+
+#[test]
+fn what_is_above_is_folded_too() {
+    let mut story = Story::new();
+    story.exec(1, "make");
+    for pid in 2..12 {
+        story.fork(1, pid).exec(pid, "sh").vfork(pid, pid + 100);
+        story.exec(pid + 100, "gcc").kill(pid + 100, 9);
+        // How it ended is not shown, and does not keep it apart.
+        story.exit(pid, pid);
+    }
+    let killed = Criteria {
+        only: vec![Happening::Kills],
+        ..Criteria::default()
+    };
+    assert_picked(
+        &story,
+        killed,
+        Threads::Counted,
+        "\
+# filtered: 10 of 21 processes, and 11 that they descend from, without facts
+1 make
+└─ sh ×10
+   └─ gcc ×10  # killed by SIGKILL, vfork, 2.00 ms
+",
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A filter that keeps all shows what none shows; any shows a part of it.
+    #[test]
+    fn a_filter_shows_a_part(events in any_story(), pid in 1..12, kept: bool) {
+        prop_assume!(!events.is_empty());
+        let threads = if kept { Threads::Kept } else { Threads::Counted };
+        let style = Style { look: WholeLook { fold: Fold::No, threads, ..LOOK }, ..STYLE };
+        let whole = drawn(&events, style);
+        let all = Criteria { depth: Some(u32::MAX), ..Criteria::default() };
+        let shown = drawn_of(&events, style, Some(all));
+        let (note, rest) = shown.split_once('\n').unwrap();
+        prop_assert!(note.starts_with("# filtered: "), "{}", note);
+        // One that is known as a creator only has no facts, and a thread that is
+        // known by its exec only has no event of its own.
+        let heads = |text: &str| -> Vec<String> {
+            let heads = text.lines().map(|line| line.split("  # ").next().unwrap().to_owned());
+            heads.collect()
+        };
+        if !events.iter().any(|event| matches!(event.kind, EventKind::Superseded { .. })) {
+            prop_assert_eq!(heads(rest), heads(&whole));
+        }
+        let some = Criteria { pids: vec![pid], ..Criteria::default() };
+        let shown = drawn_of(&events, style, Some(some));
+        prop_assert!(shown.lines().count() <= whole.lines().count() + 1);
+    }
 
     /// Every process is shown once, whatever came; folding hides none.
     #[test]

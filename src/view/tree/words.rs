@@ -113,7 +113,7 @@ const SILENT: CloneFlags = CloneFlags(
 /// How a process was created, in a word or with its flags in short.
 pub(super) fn how(how: &How) -> String {
     if how.decoded == Decoded::No {
-        return "clone3, its arguments unreadable".to_owned();
+        return "clone3 with unreadable arguments".to_owned();
     }
     let flags = how.flags & !SILENT;
     let vfork = CloneFlags::VM | CloneFlags::VFORK;
