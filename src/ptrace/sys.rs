@@ -947,8 +947,9 @@ impl Resting {
             switches: 0,
         };
         resting.switches = resting.now()?;
-        // Continued, it reports at once; and it had not when it was looked at.
-        (how == StoppedHow::Untraced || !has_report(tid)).then_some(resting)
+        // Continued, a tracee reports at once, and it had not when it was looked
+        // at. A child that nobody traces reports a stop that is another one.
+        (!has_report(tid)).then_some(resting)
     }
 
     /// The count of switches, if it is in the state that it should be in. Calls
@@ -996,7 +997,7 @@ fn after<'a>(whole: &'a [u8], text: &[u8]) -> Option<&'a [u8]> {
     whole.get(at + text.len()..)
 }
 
-/// Whether a tracee has something to report that wasn't fetched.
+/// Whether a thread has something to report that wasn't fetched.
 fn has_report(tid: Tid) -> bool {
     // SAFETY: all zeros are a valid siginfo_t, which is live.
     unsafe {

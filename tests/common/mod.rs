@@ -12,6 +12,7 @@ pub(crate) mod proc;
 pub(crate) mod program;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod session;
 pub(crate) mod trace;
 pub(crate) mod tree;
 

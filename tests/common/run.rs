@@ -398,6 +398,12 @@ impl Stream {
         }
     }
 
+    /// What was read between two offsets.
+    pub(crate) fn text(&self, from: usize, to: usize) -> String {
+        let bytes = self.shared.0.lock().expect("reader lock");
+        String::from_utf8_lossy(&bytes.data[from..to]).into_owned()
+    }
+
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
