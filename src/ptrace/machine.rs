@@ -257,6 +257,9 @@ pub struct Machine {
     tasks: FxHashMap<Tid, Task>,
     held: FxHashMap<Tid, Held>,
     limbo: Vec<Limbo>,
+    /// Those of them whose end is just about to be told: before that nobody is
+    /// born with their tid.
+    burying: Vec<Tid>,
     /// Children named by creators that were killed before their call could be
     /// read: it will be, from the child.
     named: FxHashMap<Tid, Parent>,
@@ -288,6 +291,7 @@ impl Machine {
             tasks: FxHashMap::default(),
             held: FxHashMap::default(),
             limbo: Vec::new(),
+            burying: Vec::new(),
             named: FxHashMap::default(),
             outlived: FxHashMap::default(),
             strangers: FxHashSet::default(),

@@ -64,7 +64,9 @@ impl Machine {
     ) {
         let told = !task.launching && !task.silent;
         let (who, waiting) = (task.who(tid), task.vfork_parent);
+        self.burying.push(tid);
         self.settle(tid, task, probe, output);
+        self.burying.pop();
         if let Some(parent) = waiting {
             self.vfork_done(parent, tid, output);
         }

@@ -135,7 +135,9 @@ impl Machine {
         if let Some(index) = self.limbo.iter().position(|limbo| limbo.tid == lost) {
             let limbo = self.limbo.remove(index);
             let parent = Parent::of(limbo.tid, &limbo.task);
+            self.burying.push(limbo.tid);
             self.adopt(parent, child, probe, output);
+            self.burying.pop();
             let task = Task {
                 doing: Doing::Nothing,
                 ..limbo.task
@@ -159,12 +161,10 @@ impl Machine {
         probe: &mut P,
         output: &mut Output,
     ) {
-        let (old, young) = std::mem::take(&mut self.limbo)
-            .into_iter()
-            .partition(|limbo| limbo.since <= until);
-        self.limbo = young;
-        let old: Vec<super::Limbo> = old;
-        for limbo in old {
+        // One by one: what is told of one may be the birth of a thread with the
+        // tid of another.
+        while let Some(index) = self.limbo.iter().position(|limbo| limbo.since <= until) {
+            let limbo = self.limbo.remove(index);
             self.bury(limbo.tid, limbo.task, limbo.end, probe, output);
         }
     }
@@ -243,7 +243,7 @@ impl Machine {
         self.held
             .iter()
             .filter(|(_, held)| matches!(held.state, HeldState::Stopped(..)))
-            .filter(|(_, held)| held.lost == [gone])
+            .filter(|(child, held)| held.lost == [gone] && !self.burying.contains(child))
             .find(|(_, held)| held.suspects.iter().all(|tid| self.is_cleared(*tid, held)))
             .map(|(child, _)| *child)
     }

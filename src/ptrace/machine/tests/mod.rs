@@ -494,7 +494,7 @@ fn assert_single_births(events: &[Event]) {
                     alive.insert(leader);
                 }
             }
-            EventKind::End(_) | EventKind::Lost(_) => {
+            EventKind::End(_) | EventKind::Superseded { .. } | EventKind::Lost(_) => {
                 alive.remove(&event.tid);
             }
             _ => {}

@@ -257,3 +257,32 @@ fn a_creator_killed_at_any_point() {
         }
     }
 }
+
+/// Two ends are kept back when all are let go, and the tid of the one is a held
+/// child's by now: its former bearer's end is told before it is born.
+#[test]
+fn a_tid_in_use_again_while_its_former_end_is_kept_back() {
+    let mut run = Run::new(Stops::Event, true);
+    let call = Seccomp(FORK);
+    for (tid, report) in [
+        (2, call),
+        (1, Created(3, FORK)),
+        (1, call),
+        (3, call),
+        (3, Created(2, FORK)),
+        (5, Exec(1)),
+        (2, KILLED),
+        (3, KILLED),
+        (3, call),
+        (5, Exec(4)),
+    ] {
+        run.probe.registers.insert(tid, FORK);
+        run.feed(tid, report);
+    }
+    let mut output = Output::default();
+    run.machine
+        .let_go(Duration::ZERO, &mut run.probe, &mut output);
+    run.take(output);
+    assert_single_births(&run.events);
+    assert_eq!(run.held_back, 0);
+}
