@@ -11,6 +11,7 @@ use crate::filter::{Criteria, Filter, Happening, Went};
 use crate::tree::tests::any_story;
 use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
+use crate::view::tests::any_events;
 use crate::view::units::columns;
 use crate::view::whole::Whole;
 
@@ -584,6 +585,14 @@ proptest! {
         let some = Criteria { pids: vec![pid], ..Criteria::default() };
         let shown = drawn_of(&events, style, Some(some));
         prop_assert!(shown.lines().count() <= whole.lines().count() + 1);
+    }
+
+    /// In any width, with any depth of threads.
+    #[test]
+    fn any_events_are_drawn(events in any_events(), width in 1..100_usize, kept: bool) {
+        let threads = if kept { Threads::Kept } else { Threads::Counted };
+        let look = WholeLook { threads, ..LOOK };
+        drawn(&events, Style { look, width: Some(width), ..STYLE });
     }
 
     /// Every process is shown once, whatever came; folding hides none.
