@@ -50,6 +50,27 @@ pub enum Call {
     Setns,
     /// ptrace(2): a tracee can't be traced by another tracer.
     Ptrace,
+    /// wait4(2).
+    Wait4,
+    /// waitpid, a call of its own on i386 (wait(2)).
+    Waitpid,
+    /// waitid(2).
+    Waitid,
+    /// kill(2).
+    Kill,
+    /// tkill(2): a signal for one thread.
+    Tkill,
+    /// tgkill(2): the same, its process named too.
+    Tgkill,
+    /// rt_sigqueueinfo(2): a signal with a siginfo of the caller's own.
+    #[serde(rename = "rt_sigqueueinfo")]
+    RtSigqueueinfo,
+    /// rt_tgsigqueueinfo(2): the same for one thread.
+    #[serde(rename = "rt_tgsigqueueinfo")]
+    RtTgsigqueueinfo,
+    /// pidfd_send_signal(2).
+    #[serde(rename = "pidfd_send_signal")]
+    PidfdSendSignal,
 }
 
 impl Call {
@@ -83,12 +104,39 @@ impl Call {
             Call::Unshare => "unshare",
             Call::Setns => "setns",
             Call::Ptrace => "ptrace",
+            Call::Wait4 => "wait4",
+            Call::Waitpid => "waitpid",
+            Call::Waitid => "waitid",
+            Call::Kill => "kill",
+            Call::Tkill => "tkill",
+            Call::Tgkill => "tgkill",
+            Call::RtSigqueueinfo => "rt_sigqueueinfo",
+            Call::RtTgsigqueueinfo => "rt_tgsigqueueinfo",
+            Call::PidfdSendSignal => "pidfd_send_signal",
         }
     }
 
     /// Whether a success makes a new thread or process.
     pub fn creates(self) -> bool {
         matches!(self, Call::Fork | Call::Vfork | Call::Clone | Call::Clone3)
+    }
+
+    /// Whether it waits for children.
+    pub fn waits(self) -> bool {
+        matches!(self, Call::Wait4 | Call::Waitpid | Call::Waitid)
+    }
+
+    /// Whether it sends a signal.
+    pub fn signals(self) -> bool {
+        matches!(
+            self,
+            Call::Kill
+                | Call::Tkill
+                | Call::Tgkill
+                | Call::RtSigqueueinfo
+                | Call::RtTgsigqueueinfo
+                | Call::PidfdSendSignal
+        )
     }
 }
 
@@ -121,6 +169,36 @@ const NUMBERS: &[(Abi, u64, Call)] = &[
     (Abi::X32, X32_SYSCALL_BIT | 435, Call::Clone3),
     (Abi::X32, X32_SYSCALL_BIT | 520, Call::Execve),
     (Abi::X32, X32_SYSCALL_BIT | 545, Call::Execveat),
+];
+
+/// The same of the calls that wait and that send signals, which forktrace looks
+/// at only where it is asked to: programs do many of them.
+const WAITS: &[(Abi, u64, Call)] = &[
+    (Abi::X86_64, 61, Call::Wait4),
+    (Abi::X86_64, 62, Call::Kill),
+    (Abi::X86_64, 129, Call::RtSigqueueinfo),
+    (Abi::X86_64, 200, Call::Tkill),
+    (Abi::X86_64, 234, Call::Tgkill),
+    (Abi::X86_64, 247, Call::Waitid),
+    (Abi::X86_64, 297, Call::RtTgsigqueueinfo),
+    (Abi::X86_64, 424, Call::PidfdSendSignal),
+    (Abi::I386, 7, Call::Waitpid),
+    (Abi::I386, 37, Call::Kill),
+    (Abi::I386, 114, Call::Wait4),
+    (Abi::I386, 178, Call::RtSigqueueinfo),
+    (Abi::I386, 238, Call::Tkill),
+    (Abi::I386, 270, Call::Tgkill),
+    (Abi::I386, 284, Call::Waitid),
+    (Abi::I386, 335, Call::RtTgsigqueueinfo),
+    (Abi::I386, 424, Call::PidfdSendSignal),
+    (Abi::X32, X32_SYSCALL_BIT | 61, Call::Wait4),
+    (Abi::X32, X32_SYSCALL_BIT | 62, Call::Kill),
+    (Abi::X32, X32_SYSCALL_BIT | 200, Call::Tkill),
+    (Abi::X32, X32_SYSCALL_BIT | 234, Call::Tgkill),
+    (Abi::X32, X32_SYSCALL_BIT | 424, Call::PidfdSendSignal),
+    (Abi::X32, X32_SYSCALL_BIT | 524, Call::RtSigqueueinfo),
+    (Abi::X32, X32_SYSCALL_BIT | 529, Call::Waitid),
+    (Abi::X32, X32_SYSCALL_BIT | 536, Call::RtTgsigqueueinfo),
 ];
 
 /// An ABI that forktrace can't trace; its numbers are there to be looked up.
@@ -246,20 +324,24 @@ impl Abi {
         }
     }
 
-    /// What `nr` means here, if it is a call that forktrace looks at.
+    /// What `nr` means here, if it is a call that forktrace always looks at.
     pub fn call(self, nr: u64) -> Option<Call> {
-        NUMBERS
-            .iter()
-            .find(|(abi, number, _)| *abi == self && *number == nr)
-            .map(|(_, _, call)| *call)
+        find(NUMBERS, self, nr)
     }
 
-    /// The numbers of this ABI that forktrace looks at.
+    /// What `nr` means here, if it is a call that waits or sends a signal.
+    pub fn waits_call(self, nr: u64) -> Option<Call> {
+        find(WAITS, self, nr)
+    }
+
+    /// The numbers of this ABI that forktrace always looks at.
     pub fn numbers(self) -> impl Iterator<Item = (u64, Call)> {
-        NUMBERS
-            .iter()
-            .filter(move |(abi, _, _)| *abi == self)
-            .map(|(_, number, call)| (*number, *call))
+        of_abi(NUMBERS, self)
+    }
+
+    /// Those of the calls that wait and that send signals.
+    pub fn waits_numbers(self) -> impl Iterator<Item = (u64, Call)> {
+        of_abi(WAITS, self)
     }
 
     /// Bytes in a pointer, as in `argv`.
@@ -306,6 +388,20 @@ impl Abi {
     }
 }
 
+fn find(table: &[(Abi, u64, Call)], abi: Abi, nr: u64) -> Option<Call> {
+    table
+        .iter()
+        .find(|(one, number, _)| *one == abi && *number == nr)
+        .map(|(_, _, call)| *call)
+}
+
+fn of_abi(table: &'static [(Abi, u64, Call)], abi: Abi) -> impl Iterator<Item = (u64, Call)> {
+    table
+        .iter()
+        .filter(move |(one, _, _)| *one == abi)
+        .map(|(_, number, call)| (*number, *call))
+}
+
 /// One system call as it was entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Syscall {
@@ -318,9 +414,10 @@ pub struct Syscall {
 }
 
 impl Syscall {
-    /// What it is, if forktrace looks at it.
+    /// What it is, if forktrace looks at it, always or where it is asked to.
     pub fn call(&self) -> Option<Call> {
-        self.abi.call(self.nr)
+        let Syscall { abi, nr, .. } = *self;
+        abi.call(nr).or_else(|| abi.waits_call(nr))
     }
 }
 
@@ -342,6 +439,20 @@ mod tests {
             (libc::SYS_ptrace, Call::Ptrace),
         ] {
             assert_eq!(Abi::X86_64.call(nr as u64), Some(call));
+        }
+        for (nr, call) in [
+            (libc::SYS_wait4, Call::Wait4),
+            (libc::SYS_waitid, Call::Waitid),
+            (libc::SYS_kill, Call::Kill),
+            (libc::SYS_tkill, Call::Tkill),
+            (libc::SYS_tgkill, Call::Tgkill),
+            (libc::SYS_rt_sigqueueinfo, Call::RtSigqueueinfo),
+            (libc::SYS_rt_tgsigqueueinfo, Call::RtTgsigqueueinfo),
+            (libc::SYS_pidfd_send_signal, Call::PidfdSendSignal),
+        ] {
+            assert_eq!(Abi::X86_64.waits_call(nr as u64), Some(call));
+            assert_eq!(Abi::X86_64.call(nr as u64), None, "only where asked for");
+            assert!(call.waits() != call.signals());
         }
         assert_eq!(Abi::X86_64.call(2), None, "open is no fork");
         assert_eq!(Abi::I386.call(2), Some(Call::Fork));

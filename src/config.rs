@@ -25,6 +25,8 @@ pub struct Config {
     pub detach_on: DetachOn,
     /// The most bytes of a string, and elements of a list, that are read.
     pub string_limit: usize,
+    /// Whether calls that wait and that send signals are told.
+    pub waits: Wanted,
     /// Whether the environment of each exec is recorded.
     pub environment: Wanted,
     /// What is shown of the trace, and where; at least one.
@@ -49,6 +51,8 @@ pub struct View {
 pub enum ViewKind {
     /// A line for each event, as it happens.
     Text,
+    /// A picture: a column for each process, time going down.
+    Lanes,
     /// The log: a JSON object for each event.
     Json,
     /// The tree of processes, at the end.
@@ -66,6 +70,12 @@ impl Config {
         Wanted::by_any(views.chain([self.filter.names()]))
     }
 
+    /// Whether somebody asks for waits and signals.
+    pub fn waits(&self) -> Wanted {
+        let views = self.views.iter().map(|view| view.kind.sees_waits());
+        Wanted::by_any(views.chain([self.waits]))
+    }
+
     /// Whether somebody asks for what processes used.
     pub fn usage(&self) -> Wanted {
         Wanted::by_any(self.views.iter().map(|view| view.kind.usage()))
@@ -77,6 +87,7 @@ impl ViewKind {
     pub const ALL: &[ViewKind] = &[
         ViewKind::Text,
         ViewKind::Json,
+        ViewKind::Lanes,
         ViewKind::Tree,
         ViewKind::Summary,
         ViewKind::SummaryJson,
@@ -87,6 +98,7 @@ impl ViewKind {
         match self {
             ViewKind::Text => "text",
             ViewKind::Json => "json",
+            ViewKind::Lanes => "lanes",
             ViewKind::Tree => "tree",
             ViewKind::Summary => "summary",
             ViewKind::SummaryJson => "summary-json",
@@ -98,23 +110,25 @@ impl ViewKind {
         match (self, look.names) {
             (ViewKind::Text, Shown::No) => Wanted::No,
             (ViewKind::Text, Shown::Yes) | (ViewKind::Json, _) => Wanted::Yes,
-            (ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson, _) => Wanted::No,
+            (ViewKind::Lanes | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson, _) => {
+                Wanted::No
+            }
         }
     }
 
     /// Whether it shows events one by one, for people to see while they come.
     pub fn is_streamed(self) -> bool {
         match self {
-            ViewKind::Text => true,
+            ViewKind::Text | ViewKind::Lanes => true,
             ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => false,
         }
     }
 
     /// Whether a filter narrows it. A log is for every view to come, and holds
-    /// all.
+    /// all; of lanes none can be left out.
     pub fn is_filtered(self) -> bool {
         match self {
-            ViewKind::Json => false,
+            ViewKind::Json | ViewKind::Lanes => false,
             ViewKind::Text | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => true,
         }
     }
@@ -122,10 +136,22 @@ impl ViewKind {
     /// Whether it shows what processes used.
     pub fn usage(self) -> Wanted {
         match self {
-            ViewKind::Text => Wanted::No,
+            ViewKind::Text | ViewKind::Lanes => Wanted::No,
             ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
                 Wanted::Yes
             }
+        }
+    }
+
+    /// Whether it shows waits and signals even where nobody asked for them.
+    pub fn sees_waits(self) -> Wanted {
+        match self {
+            ViewKind::Lanes => Wanted::Yes,
+            ViewKind::Text
+            | ViewKind::Json
+            | ViewKind::Tree
+            | ViewKind::Summary
+            | ViewKind::SummaryJson => Wanted::No,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::abi::Abi;
 use crate::clone::Request;
 use crate::exec::ExecCall;
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use crate::waits::{KillCall, Stored, WaitCall};
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -18,7 +19,9 @@ pub(crate) mod testing;
 /// Something that happened to a traced thread or process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When forktrace learned of it, since the start of tracing.
+    /// When forktrace learned of it, since the start of tracing; for what was kept
+    /// back (see the contract of [`Source`](crate::source::Source)), when it told
+    /// of it.
     pub at: Duration,
     /// The thread that it happened to.
     pub tid: Tid,
@@ -70,6 +73,18 @@ pub enum EventKind {
     Create(Box<Create>),
     /// An exec call, successful or not.
     Exec(Box<Exec>),
+    /// A call that waits for children, answered. Only where waits were asked for.
+    Wait(Box<Wait>),
+    /// A call that sends a signal, answered. Likewise.
+    Kill(Box<Kill>),
+    /// The parent of the process ended, and this process is its parent now: init
+    /// or a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)); 0 where that is outside
+    /// of the tracer's pid namespace. Told after the parent's end, under the
+    /// orphan's leader. Likewise.
+    Orphaned {
+        /// The new parent.
+        by: Pid,
+    },
     /// A thread that was suspended in vfork goes on: this child of it exec'd or
     /// ended. Told under the thread's tid, before the child's exec or end.
     VforkDone {
@@ -158,6 +173,8 @@ pub struct Start {
     pub stops: Stops,
     /// Which descendants are followed.
     pub follow: Follow,
+    /// Whether waits, signals and the adoption of orphans are told.
+    pub waits: Wanted,
 }
 
 /// What is traced.
@@ -288,6 +305,51 @@ pub struct Exec {
     pub releases: Option<Tid>,
     /// From its entry to its answer, as for [`Create`].
     pub latency: Option<Duration>,
+}
+
+/// A call that waits for children, and what it told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// What was asked for.
+    pub call: WaitCall,
+    /// What the call returned, or its error (the restart codes count as such);
+    /// `None` if the caller was killed in the call.
+    pub answer: Option<Result<i64, Errno>>,
+    /// What the kernel stored in the caller's memory.
+    pub stored: Stored,
+    /// The child that the call tells of, as forktrace numbers it; `None` where it
+    /// tells of none, and where only its number in the caller's pid namespace is
+    /// known.
+    pub child: Option<Tid>,
+    /// From its entry to its answer, as for [`Create`].
+    pub latency: Option<Duration>,
+}
+
+/// A call that sends a signal, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kill {
+    /// What was asked for.
+    pub call: KillCall,
+    /// The one thread or process that is meant, as forktrace numbers it; `None`
+    /// where a group is, and where that is not known.
+    pub target: Option<Tid>,
+    /// As for [`Wait`].
+    pub answer: Option<Result<i64, Errno>>,
+    /// From its entry to its answer, as for [`Create`].
+    pub latency: Option<Duration>,
+}
+
+impl Wait {
+    /// A call whose caller was killed in it.
+    pub fn unanswered(call: WaitCall) -> Wait {
+        Wait {
+            call,
+            answer: None,
+            stored: Stored::default(),
+            child: None,
+            latency: None,
+        }
+    }
 }
 
 /// The end of a thread or process, and what it leaves known.

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ptrace stops ─► Input ─► Machine (pure) ─► Event ─┬─► filter ─► views: text
-//! recorded log ────────────────────────────► Event ─┼─► views: json
+//! recorded log ────────────────────────────► Event ─┼─► views: json, lanes
 //!                                                   └─► Tree, and what a filter
 //!                                                       picks of it ─► tree, summary
 //! ```
@@ -20,6 +20,7 @@
 //! | [`memory`] | what a decoder may ask of a tracee's memory |
 //! | [`clone`] | flags, requests, kinds; decoding and words for creating calls; pure |
 //! | [`exec`] | the same for exec; pure |
+//! | [`waits`] | the same for the calls that wait and that send signals; pure |
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
@@ -42,6 +43,9 @@
 //!   [`ptrace::filter`]).
 //! - Who made a child whose creator was killed is worked out in
 //!   `ptrace::machine::orphans`, from who can still report it; never guessed.
+//! - Waits and signals are looked at only where they are asked for: programs do
+//!   many of them. What the tracer keeps for them (who is whose child, numbers in
+//!   inner pid namespaces) is in `ptrace::machine::kin`, and empty otherwise.
 //! - The tree keeps no words of its own: a view decides how a process looks,
 //!   and what looks the same.
 //! - The status line is no view: it must be gone before a view writes, and it
@@ -65,10 +69,14 @@ pub mod source;
 pub mod summary;
 pub mod tree;
 pub mod view;
+pub mod waits;
+
+use std::time::Duration;
 
 use config::{Config, Destination, What};
 use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
+use ptrace::signals::WhileBlocked;
 use ptrace::spawn::LaunchError;
 use ptrace::{How, Order, Tracer};
 use source::{Next, Source};
@@ -108,6 +116,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         names: config.names(),
         environment: config.environment,
         usage: config.usage(),
+        waits: config.waits(),
         ticks: match status {
             Some(_) => Wanted::Yes,
             None => Wanted::No,
@@ -139,6 +148,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
     // Dropped before the views, which then have the terminal as it was.
     let mut status = status;
     let mut shown = true;
+    let mut room = 0;
     loop {
         if shown && !sinks.any() {
             shown = false;
@@ -157,12 +167,14 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
                     ));
                 }
                 sinks.event(&event, say);
+                catch_up(&mut sinks, &mut tracer, &mut room, say);
                 if let Some(status) = &mut status {
                     status.event(&event);
                 }
             }
             Ok(Next::Quiet) => {
                 sinks.quiet(say);
+                catch_up(&mut sinks, &mut tracer, &mut room, say);
                 if let Some(status) = &mut status {
                     status.tick();
                 }
@@ -171,17 +183,42 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
             Err(error) => {
                 drop(status);
                 sinks.break_off(say);
+                catch_up(&mut sinks, &mut tracer, &mut 0, say);
                 return Err(LaunchError::Refused(error));
             }
         }
     }
     drop(status);
     sinks.finish(say);
+    catch_up(&mut sinks, &mut tracer, &mut 0, say);
     Ok(Finished {
         program: tracer.program_end()?,
         left_by: tracer.left_by(),
         trace: sinks.trace(),
     })
+}
+
+/// How long a reader is waited for before signals are looked after.
+const READER_WAIT: Duration = Duration::from_millis(200);
+/// How many bytes more than a reader takes are kept once the program was
+/// signalled: it has to run to act on it.
+const ROOM: usize = 1 << 20;
+
+/// Waits until all but `room` bytes are written. A reader that doesn't read must
+/// not keep signals from whom they are meant for: forktrace leaves when told to,
+/// and a program that is told to end can do so.
+fn catch_up(sinks: &mut Sinks, tracer: &mut Tracer, room: &mut usize, say: &mut dyn FnMut(&str)) {
+    loop {
+        match sinks.behind() {
+            0 => return *room = 0,
+            behind if behind <= *room => return,
+            behind => match tracer.while_blocked() {
+                WhileBlocked::Nothing => sinks.push(READER_WAIT, say),
+                WhileBlocked::Program => *room = behind + ROOM,
+                WhileBlocked::Leave => sinks.abandon(say),
+            },
+        }
+    }
 }
 
 /// Whether a destination is a standard stream that was closed at the start:

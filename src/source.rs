@@ -18,7 +18,8 @@ use crate::event::Event;
 /// 5. A thread ends once: by `End`, `Superseded` or `Lost`; then its tid may
 ///    be born anew.
 /// 6. What a source can't see it says in its first event (see
-///    [`Stops`](crate::event::Stops)); within that nothing is left out.
+///    [`Stops`](crate::event::Stops)), as well as whether it tells waits and signals;
+///    within that nothing is left out.
 /// 7. When `next` returns [`Next::End`] no thread is left stopped. A source that is
 ///    given up earlier lets go of its tracees when forktrace ends, which the
 ///    kernel sees to; those that a filter ties to it end then.

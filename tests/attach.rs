@@ -4,10 +4,12 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::Write;
 use std::process::Stdio;
 
 use common::attachment::{Attachment, Left};
+use common::case::text;
 use common::fixture::{Truth, fixture};
 use common::proc::{eventually, state, threads, tracer};
 use common::program::{need, need_root};
@@ -378,6 +380,88 @@ fn what_cannot_be_attached_to() {
         let _other = target(&[&strace, "-o", "/dev/null", "-p", &id]);
         eventually("strace traces it", || tracer(victim.pid()) != 0);
         assert_refused(attach(&id), "traced already");
+    }
+}
+
+/// A thread's number stands for its process, which is said; and each is taken once.
+#[test]
+fn a_thread_that_is_no_leader() {
+    let Some(program) = fixture("crowd") else {
+        return;
+    };
+    let mut running = target(&[&program, "3", "4", "0"]);
+    let mut input = running.stdin();
+    running.wait_for_out("ready\n");
+    let pid = running.pid();
+    let thread = threads(pid).into_iter().find(|tid| *tid != pid);
+    let thread = thread.expect("a crowd").to_string();
+    let list = format!("{thread},{pid},{pid}");
+    let attachment = Attachment::start(&["-p", &list]);
+    attachment.wait_until_traced(pid);
+    input.write_all(b"se").expect("the program reads");
+    let out = running.finish().assert_code(0).out();
+    let left = attachment.finish();
+    assert_crowd("by a thread", pid, &out, &left);
+    let leader = format!("{pid} +++ attached: ");
+    assert_eq!(left.text.matches(&leader).count(), 1, "{}", left.text);
+    assert_eq!(
+        left.outcome.err(),
+        format!(
+            "forktrace: -p {thread}: that is a thread of process {pid}, and stands for all of it\n"
+        )
+    );
+}
+
+/// In a pid namespace of its own with the /proc of another: the numbers there are others'.
+#[test]
+fn where_proc_is_another_namespaces() {
+    if !need_root() {
+        return;
+    }
+    let Some([unshare]) = need(["unshare"]) else {
+        return;
+    };
+    let binary = forktrace();
+    let words: [&OsStr; 8] = [
+        unshare.as_ref(),
+        "--pid".as_ref(),
+        "--fork".as_ref(),
+        "--kill-child".as_ref(),
+        "sh".as_ref(),
+        "-c".as_ref(),
+        "sleep 1000 & \"$0\" -p $!; status=$?; kill $!; exit $status".as_ref(),
+        binary.as_os_str(),
+    ];
+    assert_refused(Run::new(words), "/proc is not that of this pid namespace");
+}
+
+/// What stands in the way is not that there is no such process.
+#[test]
+fn without_descriptors() {
+    let victim = target(&["sleep", "1000"]);
+    let id = victim.pid().to_string();
+    let binary = text(&forktrace());
+    for options in [&["-p", &id][..], &["--descendants", "-p", &id]] {
+        let limited = ["sh", "-c", "ulimit -n 4; exec \"$@\"", "sh", &binary];
+        assert_refused(
+            Run::new([&limited[..], options].concat()),
+            "Too many open files; raise the limit on open files (ulimit -n)",
+        );
+    }
+    assert_eq!(tracer(victim.pid()), 0);
+}
+
+#[test]
+fn a_kernel_thread() {
+    if !need_root() {
+        return;
+    }
+    // kthreadd, except in containers.
+    if std::fs::read("/proc/2/comm").is_ok_and(|comm| comm == b"kthreadd\n") {
+        let run = Run::new([forktrace().as_os_str(), "-p".as_ref(), "2".as_ref()]);
+        assert_refused(run, "cannot attach to 2: a kernel thread can't be traced");
+    } else {
+        common::program::skip("a kernel thread in /proc");
     }
 }
 

@@ -327,6 +327,48 @@ fn an_existing_trace_file_is_replaced() {
     assert!(!trace.contains("old"), "{trace}");
 }
 
+/// The program's own output goes to the same file: neither overwrites the other, nor what
+/// stood there before.
+#[test]
+fn the_file_that_the_program_writes_to() {
+    let (one, two) = ("one ".repeat(100), "two ".repeat(100));
+    let inner = format!("echo {one}; (true); echo {two} >&2; (true); exit 4");
+    let binary = text(&forktrace());
+    for way in WAYS {
+        for redirection in ["> both 2>&1", ">> both 2>&1", "2> both >&2"] {
+            let scratch = Scratch::new();
+            let words = format!(
+                "{{ echo before; '{binary}' {} -o both -- sh -c '{inner}'; }} {redirection}",
+                way.join(" ")
+            );
+            let outcome = Run::new(["sh", "-c", &words]).cwd(scratch.path()).run();
+            outcome.assert_code(4);
+            let both = std::fs::read_to_string(scratch.file("both")).expect("both");
+            let (lines, own): (Vec<&str>, Vec<&str>) = both
+                .lines()
+                .partition(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+            // The shells take trailing spaces away.
+            let own: Vec<&str> = own
+                .into_iter()
+                .filter(|line| !line.starts_with('#'))
+                .collect();
+            assert_eq!(
+                own,
+                ["before", one.trim(), two.trim()],
+                "{way:?} {redirection}"
+            );
+            let trace = lines.join("\n") + "\n";
+            let parsed = parse_forktrace(&trace).expect("a trace");
+            let created = parsed.iter().filter_map(|line| line.created()).count();
+            assert_eq!(created, 2, "{way:?} {redirection}: {both}");
+            assert!(
+                trace.contains("execve(") && trace.contains("+++ exited with 4 +++"),
+                "{way:?} {redirection}: {both}"
+            );
+        }
+    }
+}
+
 /// A full disk: said once, and the program is not disturbed.
 #[test]
 fn a_trace_that_cannot_be_written() {
@@ -802,6 +844,26 @@ fn a_program_of_another_user() {
         let trace = outcome.err();
         check(&parse_forktrace(&trace).expect("a trace"))
             .unwrap_or_else(|error| panic!("{mode:?}: {error}\n{trace}"));
+    }
+}
+
+/// A number without a user says nothing of groups.
+#[test]
+fn a_user_that_is_not_in_the_database() {
+    if !need_root() {
+        return;
+    }
+    for (user, words) in [
+        (
+            "54321",
+            "no user of this number; to run with bare numbers: ",
+        ),
+        ("nobody-of-that-name", "there is no such user"),
+    ] {
+        let outcome = traced(&["-u", user, "--", "true"]).run();
+        outcome.assert_code(1);
+        let err = outcome.err();
+        assert!(err.contains(words) && err.lines().count() == 1, "{err}");
     }
 }
 

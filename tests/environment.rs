@@ -122,6 +122,18 @@ fn with_signals_blocked() {
 }
 
 #[test]
+fn with_every_signal_ignored() {
+    let Some(_) = need(["env"]) else { return };
+    same(r#"exec env --ignore-signal "$@""#);
+}
+
+#[test]
+fn with_every_signal_blocked() {
+    let Some(_) = need(["env"]) else { return };
+    same(r#"exec env --block-signal "$@""#);
+}
+
+#[test]
 fn with_input_closed() {
     same(r#"exec "$@" <&-"#);
 }

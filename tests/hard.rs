@@ -229,6 +229,20 @@ fn clone3_untraced() {
     }
 }
 
+/// Also where the structure is larger than any kernel knows yet.
+#[test]
+fn clone3_untraced_with_a_large_structure() {
+    let Some(case) = hard(&["clone3_large"]) else {
+        return;
+    };
+    case.native().assert_code(0);
+    let (traced, summary) = case.follow(Mode::Seccomp);
+    let truth = traced.truth();
+    assert_eq!(truth.made.len(), 6, "three, with a child each");
+    assert_eq!(summary.pairs, truth.pairs(), "{}", traced.text);
+    assert_eq!(traced.text.matches("taken out for the call").count(), 3);
+}
+
 /// Where the copy has no place all stays as it is, and the line says what comes of it.
 #[test]
 fn clone3_untraced_without_a_place_for_the_copy() {

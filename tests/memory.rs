@@ -15,7 +15,7 @@ use forktrace::config::{
 };
 use forktrace::event::{
     Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Outcome, Start, Stops,
-    Target, Usage,
+    Target, Usage, Wanted,
 };
 use forktrace::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use forktrace::filter::Criteria;
@@ -164,6 +164,7 @@ fn write_log(path: &Path, processes: i32) {
         abi: Abi::X86_64,
         stops: Stops::Seccomp,
         follow: Follow::All,
+        waits: Wanted::No,
     };
     tell(0, 1, EventKind::Start(Box::new(start)));
     tell(0, 1, exec(0));

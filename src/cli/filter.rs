@@ -103,6 +103,12 @@ enum OnlyArg {
     /// Ends by signal
     #[value(alias = "kill")]
     Kills,
+    /// Calls that wait for children; needs --waits
+    #[value(alias = "wait")]
+    Waits,
+    /// Calls that send a signal; needs --waits
+    #[value(alias = "signal")]
+    Signals,
     /// Threads that were found running, or let go
     #[value(alias = "attach")]
     Attaches,
@@ -117,6 +123,18 @@ enum CallArg {
     Clone3,
     Execve,
     Execveat,
+    Wait4,
+    Waitpid,
+    Waitid,
+    Kill,
+    Tkill,
+    Tgkill,
+    #[value(name = "rt_sigqueueinfo")]
+    RtSigqueueinfo,
+    #[value(name = "rt_tgsigqueueinfo")]
+    RtTgsigqueueinfo,
+    #[value(name = "pidfd_send_signal")]
+    PidfdSendSignal,
 }
 
 /// One of the flags, or several joined by `|`.
@@ -210,6 +228,8 @@ impl From<OnlyArg> for Happening {
             OnlyArg::Execs => Happening::Execs,
             OnlyArg::Exits => Happening::Exits,
             OnlyArg::Kills => Happening::Kills,
+            OnlyArg::Waits => Happening::Waits,
+            OnlyArg::Signals => Happening::Signals,
             OnlyArg::Attaches => Happening::Attaches,
         }
     }
@@ -224,6 +244,15 @@ impl From<CallArg> for Call {
             CallArg::Clone3 => Call::Clone3,
             CallArg::Execve => Call::Execve,
             CallArg::Execveat => Call::Execveat,
+            CallArg::Wait4 => Call::Wait4,
+            CallArg::Waitpid => Call::Waitpid,
+            CallArg::Waitid => Call::Waitid,
+            CallArg::Kill => Call::Kill,
+            CallArg::Tkill => Call::Tkill,
+            CallArg::Tgkill => Call::Tgkill,
+            CallArg::RtSigqueueinfo => Call::RtSigqueueinfo,
+            CallArg::RtTgsigqueueinfo => Call::RtTgsigqueueinfo,
+            CallArg::PidfdSendSignal => Call::PidfdSendSignal,
         }
     }
 }

@@ -69,7 +69,7 @@ pub struct Cli {
     #[arg(long, value_name = "WHEN", value_enum, help_heading = "Tracing")]
     detach_on: Option<DetachArg>,
 
-    /// Run the program as this user (name or number); setuid programs keep working
+    /// Run the program as this user (name or number in the user database); setuid programs keep working
     #[arg(
         short,
         long = "user",
@@ -99,6 +99,13 @@ pub struct Cli {
         help_heading = "Tracing"
     )]
     stops: StopsArg,
+
+    /// Also show the calls that wait for children and that send signals
+    ///
+    /// wait4, waitid, kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo and
+    /// pidfd_send_signal: who reaps whom, and who signals whom.
+    #[arg(long, help_heading = "Tracing")]
+    waits: bool,
 
     /// Kill what is still traced when the program's first process ends, or forktrace does
     ///
@@ -196,6 +203,10 @@ impl Cli {
                     .to_owned(),
             );
         }
+        let waits = match self.waits {
+            true => Wanted::Yes,
+            false => Wanted::No,
+        };
         // clap's `requires` gives way where a command is there, which conflicts
         // with what is required.
         if self.descendants && self.pid.is_empty() {
@@ -227,7 +238,7 @@ impl Cli {
         if self.env && !shown.views.iter().any(|view| view.kind == ViewKind::Json) {
             return Err("--env needs --json: only the log holds the environment".to_owned());
         }
-        Ok(Config {
+        let config = Config {
             what,
             follow,
             stops,
@@ -241,10 +252,20 @@ impl Cli {
                 true => Wanted::Yes,
                 false => Wanted::No,
             },
+            waits,
             string_limit: shown.read_limit,
             views: shown.views,
             look: shown.look,
             filter: shown.filter,
-        })
+        };
+        let stops = config.stops.resolve(&config.what, config.follow);
+        if config.waits() == Wanted::Yes && stops == Stops::Event {
+            return Err(
+                "--waits (and --as lanes) needs to see system calls return, which --stops=event (the default with \
+                 -p) doesn't: add --stops=syscall"
+                    .to_owned(),
+            );
+        }
+        Ok(config)
     }
 }

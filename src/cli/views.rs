@@ -15,11 +15,12 @@ use crate::filter::Criteria;
 /// The options.
 #[derive(Debug, Args)]
 pub struct ViewArgs {
-    /// Show the trace as VIEW: text, json, tree, summary, summary-json; several,
-    /// each with its file: text,tree:tree.txt,json:t.ndjson
+    /// Show the trace as VIEW: text, json, lanes, tree, summary, summary-json;
+    /// several, each with its file: text,tree:tree.txt,json:t.ndjson
     ///
     /// A view without a FILE of its own goes where -o says. text is a line for
-    /// each event; json the log, which "forktrace view" reads again; tree and
+    /// each event; json the log, which "forktrace view" reads again; lanes a
+    /// picture with a column for each process, with what --waits adds; tree and
     /// summary come at the end.
     #[arg(
         long = "as",
@@ -128,8 +129,8 @@ impl ViewArgs {
         let filter = self.filter.into_criteria();
         if filter.any() && !views.iter().any(|view| view.kind.is_filtered()) {
             return Err(
-                "a filter narrows what is shown, and a log holds all: record it without, then \
-                 forktrace view FILE with the filter"
+                "a filter narrows what is shown, and a log and lanes hold all: record a log \
+                 without it, then forktrace view FILE with the filter"
                     .to_owned(),
             );
         }
@@ -145,7 +146,12 @@ impl ViewArgs {
     fn read_limit(&self, views: &[View]) -> usize {
         match self.string_limit {
             Some(limit) => limit as usize,
-            None if views.iter().all(|view| view.kind == ViewKind::Text) => TEXT_LIMIT,
+            None if views
+                .iter()
+                .all(|view| matches!(view.kind, ViewKind::Text | ViewKind::Lanes)) =>
+            {
+                TEXT_LIMIT
+            }
             None => LOG_LIMIT,
         }
     }
@@ -304,7 +310,7 @@ mod tests {
         for (words, said) in [
             (
                 &["--as", "trees"][..],
-                "no view named \"trees\"; there are text, json, tree, summary, summary-json",
+                "no view named \"trees\"; there are text, json, lanes, tree, summary, summary-json",
             ),
             (&["--as", ""], "no view named \"\""),
             (&["--as", "text:"], "no file named after the colon"),

@@ -21,7 +21,7 @@ pub(super) struct WholeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
 
-    /// Draw trees and charts with ASCII characters only
+    /// Draw trees, lanes and charts with ASCII characters only
     #[arg(long)]
     ascii: bool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Attached, Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Lost, Outcome,
-    Start, Stops, Target, Usage,
+    Start, Stops, Target, Usage, Wanted,
 };
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{CloneFlags, decode};
@@ -40,6 +40,7 @@ pub(crate) fn start(stops: Stops) -> Start {
         abi: Abi::NATIVE,
         stops,
         follow: Follow::All,
+        waits: Wanted::No,
     }
 }
 

@@ -167,7 +167,7 @@ impl Log {
                 self.learn(tid, Some(Pid(tid)));
             } else if told.starts_with("attached: ") {
                 let leader = told
-                    .rsplit_once(", thread of ")
+                    .rsplit_once("thread of ")
                     .and_then(|(_, pid)| pid.split([' ', ',']).next()?.parse().ok());
                 self.learn(tid, Some(Pid(leader.unwrap_or(tid))));
             }
@@ -308,6 +308,10 @@ clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>
         assert_eq!(say(&thread(22, 23)), unknown);
         say("40 +++ attached: \"a\", thread of 39 +++");
         assert_eq!(say(&thread(40, 41)), Some(of("39")));
+        say("42 +++ attached: thread of 39 +++");
+        assert_eq!(say(&thread(42, 43)), Some(of("39")));
+        say("44 +++ attached +++");
+        assert_eq!(say(&thread(44, 45)), unknown);
         // An exec by a thread: it goes on as the leader.
         say("[pid 31] execve(\"/bin/a\", [], 0x7f <unfinished ...>");
         say("[pid 30] +++ superseded by execve in pid 31 +++");

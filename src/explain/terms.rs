@@ -205,6 +205,15 @@ fn description(call: Call) -> String {
             "setns(2)",
         ),
         Call::Ptrace => ("traces another process, as strace and gdb do", "ptrace(2)"),
+        Call::Wait4 | Call::Waitpid | Call::Waitid => {
+            ("waits for a child that ends, stops or goes on", "wait(2)")
+        }
+        Call::Kill
+        | Call::Tkill
+        | Call::Tgkill
+        | Call::RtSigqueueinfo
+        | Call::RtTgsigqueueinfo
+        | Call::PidfdSendSignal => ("sends a signal", "kill(2)"),
     };
     format!("{text} [{page}]")
 }

@@ -14,7 +14,7 @@ mod tests;
 use crate::abi::Call;
 use crate::clone::{CloneFlags, Kind, Request, Spec};
 use crate::event::{Create, End, Event, EventKind, Exec, Outcome, Wanted};
-use crate::ids::Pid;
+use crate::ids::{Errno, Pid};
 use family::{Family, Member};
 use pattern::Pattern;
 
@@ -58,6 +58,10 @@ pub enum Happening {
     Exits,
     /// An end by signal.
     Kills,
+    /// A call that waits for children.
+    Waits,
+    /// A call that sends a signal.
+    Signals,
     /// A thread was found running, or let go.
     Attaches,
 }
@@ -237,6 +241,8 @@ impl Happening {
             (Happening::Execs, EventKind::Exec(_)) => true,
             (Happening::Exits, EventKind::End(_) | EventKind::Superseded { .. }) => true,
             (Happening::Kills, EventKind::End(ended)) => matches!(ended.end, End::Killed { .. }),
+            (Happening::Waits, EventKind::Wait(_)) => true,
+            (Happening::Signals, EventKind::Kill(_)) => true,
             (Happening::Attaches, EventKind::Attached(_) | EventKind::Lost(_)) => true,
             _ => false,
         }
@@ -258,6 +264,8 @@ fn went(kind: &EventKind) -> Option<Went> {
             Some(Err(_)) => Some(Went::Failed),
             None => None,
         },
+        EventKind::Wait(wait) => answered(wait.answer?),
+        EventKind::Kill(kill) => answered(kill.answer?),
         EventKind::End(ended) => match ended.end {
             End::Exited(0) => Some(Went::Ok),
             End::Exited(_) | End::Killed { .. } => Some(Went::Failed),
@@ -266,10 +274,20 @@ fn went(kind: &EventKind) -> Option<Went> {
     }
 }
 
+fn answered(answer: Result<i64, Errno>) -> Option<Went> {
+    match answer {
+        Ok(_) => Some(Went::Ok),
+        Err(errno) if errno.restart().is_some() => None,
+        Err(_) => Some(Went::Failed),
+    }
+}
+
 fn call(kind: &EventKind) -> Option<Call> {
     match kind {
         EventKind::Create(create) => Some(creating(&create.request)),
         EventKind::Exec(exec) => Some(executing(exec)),
+        EventKind::Wait(wait) => wait.call.syscall.call(),
+        EventKind::Kill(kill) => kill.call.syscall.call(),
         _ => None,
     }
 }

@@ -37,6 +37,7 @@ fn start() -> Event {
             abi: Abi::NATIVE,
             stops: Stops::Syscall,
             follow: Follow::All,
+            waits: Wanted::No,
         })),
     )
 }

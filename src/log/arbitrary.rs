@@ -9,12 +9,13 @@ use proptest::prelude::*;
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{self, Request};
 use crate::event::{
-    Attached, Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Lost, Outcome,
-    Start, Stops, Target, Usage,
+    Attached, Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Kill, Lost,
+    Outcome, Start, Stops, Target, Usage, Wait, Wanted,
 };
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 use crate::memory::Regions;
+use crate::waits::{KillCall, Stored, WaitCall};
 
 /// Any event at all.
 pub(crate) fn event() -> impl Strategy<Value = Event> {
@@ -27,6 +28,10 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             1 => kind_without_calls(),
             2 => create().prop_map(|create| EventKind::Create(Box::new(create))),
             2 => exec().prop_map(|exec| EventKind::Exec(Box::new(exec))),
+            // On the heap: all of them together are too much for a test's stack.
+            1 => wait().prop_map(|wait| EventKind::Wait(Box::new(wait))).boxed(),
+            1 => kill().prop_map(|kill| EventKind::Kill(Box::new(kill))).boxed(),
+            1 => any::<i32>().prop_map(|by| EventKind::Orphaned { by: Pid(by) }),
         ],
     )
         .prop_map(|(at, tid, tgid, comm, kind)| Event {
@@ -98,9 +103,10 @@ fn start() -> impl Strategy<Value = Start> {
             Just(Stops::Syscall)
         ],
         prop_oneof![Just(Follow::None), Just(Follow::Threads), Just(Follow::All)],
+        prop_oneof![Just(Wanted::No), Just(Wanted::Yes)],
     )
         .prop_map(
-            |(version, wall, monotonic, target, abi, stops, follow)| Start {
+            |(version, wall, monotonic, target, abi, stops, follow, waits)| Start {
                 version: String::from_utf8_lossy(&version).into_owned(),
                 wall,
                 monotonic,
@@ -108,6 +114,7 @@ fn start() -> impl Strategy<Value = Start> {
                 abi,
                 stops,
                 follow,
+                waits,
             },
         )
 }
@@ -143,6 +150,7 @@ fn syscall(wanted: fn(Call) -> bool) -> impl Strategy<Value = Syscall> {
     (abi(), any::<prop::sample::Index>(), vec(word, 6)).prop_map(move |(abi, index, args)| {
         let numbers: Vec<u64> = abi
             .numbers()
+            .chain(abi.waits_numbers())
             .filter(|(_, call)| wanted(*call))
             .map(|(nr, _)| nr)
             .collect();
@@ -279,6 +287,85 @@ pub(crate) fn exec() -> impl Strategy<Value = Exec> {
             result,
             continues_as,
             releases,
+            latency,
+        }
+    })
+}
+
+fn answer() -> impl Strategy<Value = Option<Result<i64, Errno>>> {
+    prop_oneof![
+        3 => any::<i64>().prop_map(|value| Some(Ok(value))),
+        1 => (0i64..400).prop_map(|value| Some(Ok(value))),
+        2 => errno().prop_map(|errno| Some(Err(errno))),
+        1 => Just(None),
+    ]
+}
+
+/// Memory that is often a siginfo of some signal.
+fn siginfo_bytes() -> impl Strategy<Value = Vec<u8>> {
+    (0i32..66, -70i32..130, vec(any::<u8>(), 0..0x200)).prop_map(|(signo, code, mut bytes)| {
+        if let Some(head) = bytes.get_mut(..12) {
+            head[..4].copy_from_slice(&signo.to_le_bytes());
+            head[8..].copy_from_slice(&code.to_le_bytes());
+        }
+        bytes
+    })
+}
+
+/// Waits as they are read back.
+pub(crate) fn wait() -> impl Strategy<Value = Wait> {
+    let child = option::of(any::<i32>().prop_map(Tid));
+    let call = syscall(Call::waits).prop_map(|mut syscall| {
+        // Where the memory begins.
+        let at = if WaitCall::of(syscall).is_some_and(|call| call.is_waitid()) {
+            2
+        } else {
+            1
+        };
+        if syscall.args[at] % 2 == 0 {
+            syscall.args[at] = MEMORY;
+        }
+        WaitCall::of(syscall).expect("a call that waits")
+    });
+    (call, answer(), siginfo_bytes(), child, option::of(time())).prop_map(
+        |(call, answer, bytes, child, latency)| {
+            let mut memory = Regions(vec![(MEMORY, bytes)]);
+            let stored = match answer {
+                Some(Ok(value)) => call.stored(value, &mut memory),
+                _ => Stored::default(),
+            };
+            Wait {
+                call,
+                answer,
+                stored,
+                child,
+                latency,
+            }
+        },
+    )
+}
+
+/// Signals as they are decoded.
+pub(crate) fn kill() -> impl Strategy<Value = Kill> {
+    let target = option::of(any::<i32>().prop_map(Tid));
+    let calls = (
+        syscall(Call::signals),
+        siginfo_bytes(),
+        answer(),
+        target,
+        option::of(time()),
+    );
+    calls.prop_map(|(mut syscall, bytes, answer, target, latency)| {
+        for arg in &mut syscall.args {
+            if *arg % 2 == 0 && *arg > MEMORY {
+                *arg = MEMORY;
+            }
+        }
+        let mut memory = Regions(vec![(MEMORY, bytes)]);
+        Kill {
+            call: KillCall::decode(syscall, &mut memory).expect("a call that signals"),
+            target,
+            answer,
             latency,
         }
     })

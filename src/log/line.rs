@@ -34,6 +34,12 @@ pub enum Line<'a> {
     Exit(ExitLine<'a>),
     /// A leader gave its tid to the thread of its group that called exec.
     Superseded(SupersededLine<'a>),
+    /// A call that waits for children returned, or its caller was killed in it.
+    Wait(WaitLine<'a>),
+    /// A call that sends a signal returned, or its caller was killed in it.
+    Kill(KillLine<'a>),
+    /// A process has another parent, as its own has ended.
+    Orphaned(OrphanedLine<'a>),
     /// A thread is there without a creation that could be told.
     Attach(AttachLine<'a>),
     /// forktrace let go of a thread.
@@ -101,8 +107,14 @@ line! {
         stops: Stops,
         /// Which descendants were followed.
         follow: Follow,
+        /// Whether the log has waits, signals and orphans.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        waits: bool,
     }
 }
+
+mod waits;
+pub use waits::{KillLine, OrphanedLine, SigInfoLine, WaitLine};
 
 /// Lines of creating calls: also what was asked for.
 macro_rules! creating {

@@ -9,7 +9,7 @@ use serde_json::error::Category;
 
 use super::line::{
     AttachLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine, ExitLine, Failure,
-    Gaps, MustStayLine, PlainLine, Segment, StartLine, SupersededLine, VforkDoneLine,
+    Gaps, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine, SupersededLine, VforkDoneLine,
 };
 use super::types::{Hex, HexBytes, HexWords, Word, Words};
 use super::{FORMAT, MAJOR};
@@ -20,7 +20,7 @@ use crate::clone::{
 };
 use crate::event::{
     Attached, Child, Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target,
-    Usage,
+    Usage, Wanted,
 };
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
@@ -55,6 +55,8 @@ macro_rules! event {
     };
 }
 
+mod waits;
+
 /// Reads one line, without its newline.
 ///
 /// # Errors
@@ -86,6 +88,13 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
             let line: SupersededLine<'_> = json(text)?;
             let by = Tid(line.by_tid);
             event!(line, EventKind::Superseded { by })
+        }
+        b"wait" => waits::wait(json(text)?)?,
+        b"kill" => waits::kill(json(text)?)?,
+        b"orphaned" => {
+            let line: OrphanedLine<'_> = json(text)?;
+            let by = Pid(line.parent_tgid);
+            event!(line, EventKind::Orphaned { by })
         }
         b"attach" => {
             let line: AttachLine<'_> = json(text)?;
@@ -215,6 +224,10 @@ fn start(line: StartLine<'_>) -> Result<Event, Fault> {
         abi: line.abi,
         stops: line.stops,
         follow: line.follow,
+        waits: match line.waits {
+            true => Wanted::Yes,
+            false => Wanted::No,
+        },
     };
     Ok(event!(line, EventKind::Start(Box::new(start))))
 }

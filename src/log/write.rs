@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::line::{
     AttachLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine, ExitLine, Failure,
-    Gaps, Line, MustStayLine, PlainLine, Segment, StartLine, SupersededLine, VforkDoneLine,
+    Gaps, Line, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine, SupersededLine,
+    VforkDoneLine,
 };
 use super::types::{Hex, HexBytes, HexWords, Names, Word, Words};
 use super::{FORMAT, VERSION};
 use crate::clone::{Body, Clone3, CloneArgs, CloneFlags, Request, SetTid, Spec, Stack, Tail, Tls};
 use crate::event::{
-    Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target, Usage,
+    Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target, Usage, Wanted,
 };
 use crate::exec::{ListEnd, Strings, Text};
 use crate::ids::Errno;
@@ -77,6 +78,8 @@ macro_rules! line {
     };
 }
 
+mod waits;
+
 impl<'a> From<&'a Event> for Line<'a> {
     fn from(event: &'a Event) -> Line<'a> {
         match &event.kind {
@@ -94,6 +97,11 @@ impl<'a> From<&'a Event> for Line<'a> {
                 parent_tgid: attached.parent.0,
                 own_tid: attached.own,
                 orphan: attached.orphan,
+            })),
+            EventKind::Wait(wait) => Line::Wait(waits::wait(event, wait)),
+            EventKind::Kill(kill) => Line::Kill(waits::kill(event, kill)),
+            EventKind::Orphaned { by } => Line::Orphaned(line!(OrphanedLine of event {
+                parent_tgid: by.0,
             })),
             EventKind::Lost(Lost::Detached) => Line::Detach(line!(PlainLine of event {})),
             EventKind::Lost(Lost::Silenced) => Line::Lost(line!(PlainLine of event {})),
@@ -137,6 +145,7 @@ fn start_line<'a>(event: &'a Event, start: &'a Start) -> StartLine<'a> {
         abi: start.abi,
         stops: start.stops,
         follow: start.follow,
+        waits: start.waits == Wanted::Yes,
     })
 }
 

@@ -6,7 +6,7 @@
 //! thread lists are read again until they show nothing new.
 
 use std::collections::HashSet;
-use std::fs;
+use std::{fs, io};
 
 use anyhow::anyhow;
 
@@ -49,6 +49,30 @@ pub struct Round {
     pub refused: Vec<(Pid, anyhow::Error)>,
 }
 
+impl Targets {
+    /// Puts processes in the place of their threads, each process once. Returns
+    /// a line on each thread. To be asked where /proc is forktrace's own.
+    pub fn resolve(&mut self) -> Vec<String> {
+        let mut notices = Vec::new();
+        let mut found: Vec<Pid> = Vec::new();
+        for given in &self.pids {
+            let status = status_of(Tid::from(*given)).unwrap_or_default();
+            let tgid = field(&status, "Tgid").and_then(|word| word.parse().ok());
+            let pid = tgid.map_or(*given, Pid);
+            if pid != *given {
+                notices.push(format!(
+                    "-p {given}: that is a thread of process {pid}, and stands for all of it"
+                ));
+            }
+            if !found.contains(&pid) {
+                found.push(pid);
+            }
+        }
+        self.pids = found;
+        notices
+    }
+}
+
 /// Seizes every thread of the targets that `known` doesn't know, until the
 /// thread lists show no new one.
 pub fn seize_all(targets: &Targets, options: i32, known: &dyn Fn(Tid) -> bool) -> Round {
@@ -57,11 +81,28 @@ pub fn seize_all(targets: &Targets, options: i32, known: &dyn Fn(Tid) -> bool) -
     let mut refused: HashSet<Pid> = HashSet::new();
     loop {
         let before = done.len();
-        for pid in processes(targets) {
+        let processes = match processes(targets) {
+            Ok(processes) => processes,
+            Err(error) => {
+                for pid in &targets.pids {
+                    let reason = unreadable("the processes below it", &error);
+                    round.refused.push((*pid, reason));
+                }
+                return round;
+            }
+        };
+        for pid in processes {
             if refused.contains(&pid) {
                 continue;
             }
-            let tids = threads(pid);
+            let tids = match threads(pid) {
+                Ok(tids) => tids,
+                Err(error) => {
+                    round.refused.push((pid, unreadable("its threads", &error)));
+                    refused.insert(pid);
+                    continue;
+                }
+            };
             if tids.is_empty() && targets.pids.contains(&pid) && round_is_first(&done, known, pid) {
                 round.refused.push((pid, anyhow!("No such process")));
                 refused.insert(pid);
@@ -119,14 +160,14 @@ fn seize(pid: Pid, tid: Tid, options: i32) -> Result<Option<Seized>, Refusal> {
     }
     if state.starts_with(['Z', 'X']) {
         // A leader that exited before its threads: they are all there is.
-        return if threads(pid).len() > 1 {
-            Ok(None)
-        } else {
-            Err(Refusal::Ended)
+        return match threads(pid) {
+            Ok(tids) if tids.len() < 2 => Err(Refusal::Ended),
+            _ => Ok(None),
         };
     }
     Err(Refusal::Forbidden(match tracer {
         _ if tid == own || pid == Pid::from(own) => anyhow!("forktrace can't trace itself"),
+        "0" if is_kernel_thread(tid) => anyhow!("a kernel thread can't be traced"),
         "0" => anyhow!("{}{}", errno.text(), permission_hint(errno)),
         other => anyhow!("it is traced already, by process {other}"),
     }))
@@ -207,27 +248,72 @@ fn look(pid: Pid, tid: Tid) -> Option<Seized> {
     })
 }
 
-fn threads(pid: Pid) -> Vec<Tid> {
-    let mut tids: Vec<Tid> = numbers(&format!("/proc/{pid}/task")).map(Tid).collect();
+/// Whether a thread is one of the kernel's own (PF_KTHREAD of the ninth field of
+/// `/proc/PID/stat`, proc_pid_stat(5); include/linux/sched.h).
+fn is_kernel_thread(tid: Tid) -> bool {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let stat = sys::read_proc(&format!("/proc/{tid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything.
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    let flags = stat
+        .rsplit_once(") ")
+        .and_then(|(_, after)| after.split(' ').nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
+}
+
+/// The threads of a process; none if there is no such process.
+fn threads(pid: Pid) -> io::Result<Vec<Tid>> {
+    let mut tids: Vec<Tid> = match numbers(&format!("/proc/{pid}/task")) {
+        Ok(numbers) => numbers.into_iter().map(Tid).collect(),
+        Err(error) if is_gone(&error) => Vec::new(),
+        Err(error) => return Err(error),
+    };
     tids.sort_unstable();
-    tids
+    Ok(tids)
 }
 
 /// The names in a directory that are numbers.
-fn numbers(directory: &str) -> impl Iterator<Item = i32> {
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+fn numbers(directory: &str) -> io::Result<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        match entry {
+            Ok(entry) => {
+                let name = entry.file_name();
+                numbers.extend(name.to_str().and_then(|name| name.parse::<i32>().ok()));
+            }
+            Err(error) if is_gone(&error) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(numbers)
+}
+
+/// Whether what a file of /proc is about has ended.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno),
+        Some(Errno::ENOENT | Errno::ESRCH)
+    )
+}
+
+/// What can't be read of /proc, and what to do.
+fn unreadable(what: &str, error: &io::Error) -> anyhow::Error {
+    let errno = Errno(error.raw_os_error().unwrap_or(0));
+    let hint = match errno {
+        Errno(libc::EMFILE) => "; raise the limit on open files (ulimit -n)",
+        _ => "",
+    };
+    anyhow!("{what} can't be listed: {}{hint}", errno.text())
 }
 
 /// The targets, and what is below them if that is wanted, parents first.
-fn processes(targets: &Targets) -> Vec<Pid> {
+fn processes(targets: &Targets) -> io::Result<Vec<Pid>> {
     let mut found = targets.pids.clone();
     if !targets.descendants {
-        return found;
+        return Ok(found);
     }
-    let parents: Vec<(Pid, Pid)> = numbers("/proc")
+    let parents: Vec<(Pid, Pid)> = numbers("/proc")?
+        .into_iter()
         .filter_map(|pid| {
             let status = status_of(Tid(pid))?;
             Some((Pid(pid), Pid(field(&status, "PPid")?.parse().ok()?)))
@@ -243,7 +329,7 @@ fn processes(targets: &Targets) -> Vec<Pid> {
         }
         next += 1;
     }
-    found
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! filters kill what comes through another ABI, which a tracer must not.
 
 use crate::abi::{AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, Abi};
+use crate::event::Wanted;
 
 /// Offset of `nr` in `struct seccomp_data` (linux/seccomp.h).
 const OFFSET_NR: u32 = 0;
@@ -22,14 +23,21 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 /// RET_ALLOW for everything else, other ABIs included. Besides the creating and
 /// the exec calls the table has unshare and setns, after which a child's number
 /// differs from one pid namespace to another, and ptrace, which fails for
-/// tracees: rare calls, which cost one stop each.
+/// tracees: rare calls, which cost one stop each. Where `waits` are wanted, those
+/// that wait and that send signals stop as well.
 ///
 /// It looks at architecture and number only, so that the kernel can remember
 /// the answer of each number that is always let through (its action cache)
 /// and skip the program for it.
-pub fn program() -> Vec<libc::sock_filter> {
-    let x86_64: Vec<u32> = Abi::X86_64.numbers().map(|(nr, _)| nr as u32).collect();
-    let i386: Vec<u32> = Abi::I386.numbers().map(|(nr, _)| nr as u32).collect();
+pub fn program(waits: Wanted) -> Vec<libc::sock_filter> {
+    let numbers = |abi: Abi| -> Vec<u32> {
+        let more = (waits == Wanted::Yes).then(|| abi.waits_numbers());
+        abi.numbers()
+            .chain(more.into_iter().flatten())
+            .map(|(nr, _)| nr as u32)
+            .collect()
+    };
+    let (x86_64, i386) = (numbers(Abi::X86_64), numbers(Abi::I386));
     // load arch; x86_64? else i386? else allow; per ABI: load nr, compare
     // each; allow; trace.
     let mut program = vec![
@@ -92,24 +100,32 @@ mod tests {
 
     #[test]
     fn stops_the_calls_of_interest_and_nothing_else() {
-        let program = program();
+        let (without, with) = (program(Wanted::No), program(Wanted::Yes));
         for (abi, arch) in [
             (Abi::X86_64, AUDIT_ARCH_X86_64),
             (Abi::I386, AUDIT_ARCH_I386),
         ] {
+            let answer = |stops: bool| match stops {
+                true => libc::SECCOMP_RET_TRACE | MARK,
+                false => libc::SECCOMP_RET_ALLOW,
+            };
             for nr in 0..600 {
-                let expected = match abi.call(u64::from(nr)) {
-                    Some(_) => libc::SECCOMP_RET_TRACE | MARK,
-                    None => libc::SECCOMP_RET_ALLOW,
-                };
-                assert_eq!(run(&program, nr, arch), expected, "{abi:?} {nr}");
+                let always = abi.call(u64::from(nr)).is_some();
+                let waits = abi.waits_call(u64::from(nr)).is_some();
+                assert!(!(always && waits), "{abi:?} {nr} is in both tables");
+                assert_eq!(run(&without, nr, arch), answer(always), "{abi:?} {nr}");
+                assert_eq!(
+                    run(&with, nr, arch),
+                    answer(always || waits),
+                    "{abi:?} {nr}"
+                );
             }
         }
     }
 
     #[test]
     fn other_abis_pass() {
-        let program = program();
+        let program = program(Wanted::Yes);
         for nr in [2, 11, 56, 57, 58, 59, 220, 221, 435] {
             assert_eq!(run(&program, nr, 0xc000_00b7), libc::SECCOMP_RET_ALLOW);
             // x32: no filter knows it; its events are seen all the same.

@@ -276,6 +276,15 @@ impl Probe for Live {
         }
     }
 
+    fn behind_pidfd(&mut self, tid: Tid, fd: i32) -> Option<Pid> {
+        let path = format!("/proc/{tid}/fdinfo/{fd}");
+        let bytes = self.proc.then(|| sys::read_proc(&path).ok()).flatten()?;
+        let pid = field(&String::from_utf8_lossy(&bytes), "Pid")?
+            .parse()
+            .ok()?;
+        (pid > 0).then_some(Pid(pid))
+    }
+
     fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone> {
         sys::stop_sender(task.tid()).map(Tid).map_err(|_| Gone)
     }
@@ -295,6 +304,14 @@ pub fn tracer_of(tid: Tid) -> Option<Pid> {
     let status = status_of(tid)?;
     let tracer = field(&status, "TracerPid")?.parse().ok()?;
     (tracer != 0).then_some(Pid(tracer))
+}
+
+/// Whether a thread has ended, be it that it was not waited for yet.
+pub(super) fn is_zombie(tid: Tid) -> bool {
+    status_of(tid)
+        .as_deref()
+        .and_then(|status| field(status, "State"))
+        .is_none_or(|state| state.starts_with(['Z', 'X']))
 }
 
 /// Whether /proc shows forktrace's own pid namespace: in another one's a tid

@@ -18,10 +18,12 @@
 mod birth;
 mod calls;
 mod ends;
+mod kin;
 mod orphans;
 #[cfg(test)]
 mod tests;
 mod untraced;
+mod waits;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,7 +40,10 @@ use crate::event::{
 };
 use crate::exec::{self, ExecCall};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use crate::waits::WaitCall;
+use kin::Kin;
 use untraced::Changed;
+use waits::Signalling;
 
 /// One thing that `waitpid` reported.
 #[derive(Debug)]
@@ -83,6 +88,11 @@ impl Output {
         }
     }
 
+    /// Nothing more will be known of children that are not sure yet.
+    pub fn settle(&mut self) {
+        self.unsure.clear();
+    }
+
     /// The creation of a child that is not sure yet.
     fn unsure_child(&mut self, tid: Tid) -> Option<&mut Child> {
         let index = self.unsure.iter().position(|unsure| *unsure == tid)?;
@@ -115,6 +125,9 @@ pub struct Settings {
     /// Whether all events carry the names of threads, which costs system calls,
     /// or only that of one that was found.
     pub names: Wanted,
+    /// Whether calls that wait and that send signals are told, and who adopts
+    /// orphans.
+    pub waits: Wanted,
     /// Whether exec calls carry the environment.
     pub environment: Wanted,
 }
@@ -136,6 +149,8 @@ enum Doing {
     Nothing,
     Creating(Box<Request>),
     Executing(Box<ExecCall>),
+    Waiting(Box<WaitCall>),
+    Signalling(Box<Signalling>),
 }
 
 /// A traced thread.
@@ -250,6 +265,8 @@ pub struct Machine {
     outlived: FxHashMap<Tid, Task>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: FxHashSet<Tid>,
+    /// Who is whose child, and under which numbers; where waits are told.
+    kin: Kin,
     /// Reports so far.
     reports: u64,
     draining: bool,
@@ -274,6 +291,7 @@ impl Machine {
             named: FxHashMap::default(),
             outlived: FxHashMap::default(),
             strangers: FxHashSet::default(),
+            kin: Kin::default(),
             reports: 0,
             draining: false,
             start: Some(Box::new(start)),
@@ -336,19 +354,16 @@ impl Machine {
         !self.limbo.is_empty() || !self.held.is_empty()
     }
 
-    /// A child of forktrace itself that is not traced.
-    pub fn ignore(&mut self, tid: Tid) {
-        self.strangers.insert(tid);
-    }
-
     /// All threads that anything is known of.
     pub fn known(&self) -> impl Iterator<Item = Tid> {
         self.tasks.keys().chain(self.held.keys()).copied()
     }
 
-    /// The threads that are traced.
+    /// The threads that are traced, those included whose creation is not told yet.
     pub fn tids(&self) -> impl Iterator<Item = Tid> {
-        self.tasks.keys().copied()
+        let stopped = |(_, held): &(&Tid, &Held)| matches!(held.state, HeldState::Stopped(..));
+        let held = self.held.iter().filter(stopped).map(|(tid, _)| tid);
+        self.tasks.keys().chain(held).copied()
     }
 
     /// Takes one report.
@@ -466,7 +481,7 @@ impl Machine {
                     }
                     Ok(Phase::Exit(value)) => {
                         self.put_back(&stopped, probe);
-                        self.left(tid, value, probe, output);
+                        self.left(&stopped, value, probe, output);
                     }
                     Ok(Phase::Entry(None) | Phase::None) | Err(Gone) => {}
                 }
@@ -495,9 +510,14 @@ impl Machine {
             (_, Stops::Event) => Resume::Cont(signal),
             // After the filter's stop of a call that may fail, its exit has to
             // be seen; a success is seen by its event, and costs no exit stop.
-            (_, Stops::Seccomp) => match self.tasks.get(&stopped.tid()).map(|t| &t.doing) {
-                Some(Doing::Creating(_) | Doing::Executing(_)) => Resume::Syscall(signal),
-                _ => Resume::Cont(signal),
+            (_, Stops::Seccomp) => match self.tasks.get(&stopped.tid()) {
+                Some(task) if task.changed.is_some() => Resume::Syscall(signal),
+                None
+                | Some(Task {
+                    doing: Doing::Nothing,
+                    ..
+                }) => Resume::Cont(signal),
+                Some(_) => Resume::Syscall(signal),
             },
         };
         output.resume.push((stopped, resume));

@@ -4,11 +4,12 @@
 
 pub mod attach;
 pub mod filter;
+mod jobs;
 pub mod live;
 pub mod machine;
 pub mod probe;
 mod refusal;
-mod signals;
+pub mod signals;
 pub mod spawn;
 pub mod sys;
 pub mod task;
@@ -26,12 +27,13 @@ use crate::event::{End, Ended, Follow, Start, Stops, Target, Wanted};
 use crate::ids::{Errno, Pid, Signal, Tid};
 use crate::source::{Next, Source};
 use attach::Targets;
+use jobs::Jobs;
 use live::Live;
 use machine::{DetachOn, Input, Machine, Output, Settings};
 use signals::Post;
 use spawn::{Launch, LaunchError, Launched};
 use sys::{Inherited, Report, Waited, Witness};
-use task::{Cause, Resume, Stopped};
+use task::{Resume, Stopped};
 use wait::Status;
 
 /// How to trace, launched or attached.
@@ -53,6 +55,8 @@ pub struct How {
     pub environment: Wanted,
     /// Whether the ends of processes tell what they used.
     pub usage: Wanted,
+    /// Whether calls that wait and that send signals are told.
+    pub waits: Wanted,
     /// Whether it is told several times a second that nothing happens.
     pub ticks: Wanted,
     /// Which comes first of an event and what the tracee does next.
@@ -80,8 +84,8 @@ pub struct Tracer {
     start: Instant,
     how: How,
     post: Post,
-    /// When anything was last reported, since the start.
-    last_report: Duration,
+    /// The time of the last report that was looked at, since the start.
+    looked: Duration,
     asked_to_leave: bool,
     /// Whether all that is traced is to be killed.
     killing: bool,
@@ -89,10 +93,15 @@ pub struct Tracer {
     draining: bool,
     /// Reports that were fetched but not looked at yet.
     ready: VecDeque<Report>,
-    /// Whether events were handed out since it was last said that none come.
-    told: bool,
+    /// The time of the first event that was handed out since it was last said
+    /// that none come.
+    told: Option<Duration>,
+    /// Why tracing ended, once what was seen before is handed out.
+    failed: Option<anyhow::Error>,
     /// Stops of threads that the kernel called gone.
     unresumed: Vec<(Stopped, Resume)>,
+    /// Who is stopped, the program or others.
+    jobs: Jobs,
     notices: Vec<String>,
 }
 
@@ -139,6 +148,8 @@ const TICK_MS: i64 = 200;
 const LOOK_AGAIN_MS: i64 = 10;
 /// How often they must show nothing new.
 const QUIET_ROUNDS: u32 = 2;
+/// How long after an event it is said, at the latest, that others don't come.
+const QUIET_AFTER: Duration = Duration::from_millis(sys::WAKE_MS as u64);
 /// From so many tracees on waitpid is not fair enough.
 const MANY: usize = 8;
 
@@ -154,8 +165,8 @@ impl Tracer {
             .ok_or_else(|| LaunchError::NotFound(anyhow!("no command given")))?;
         let path = spawn::find(command)?;
         let inherited = sys::take_signals();
-        let launched =
-            spawn::launch(&path, launch, &inherited, how.stops).map_err(LaunchError::Refused)?;
+        let launched = spawn::launch(&path, launch, &inherited, how.stops, how.waits)
+            .map_err(LaunchError::Refused)?;
         let tid = launched.waiting.tid;
         let program = Program {
             path,
@@ -176,10 +187,6 @@ impl Tracer {
         let origin = Origin::Launched(Box::new(program));
         let mut tracer = Tracer::new(origin, target, inherited, how);
         tracer.machine.launch(tid);
-        if let Some(witness) = tracer.program().and_then(|p| p.witness.as_ref()) {
-            let tid = witness.tid();
-            tracer.machine.ignore(tid);
-        }
         sys::admit_signals(&tracer.inherited);
         if let Origin::Launched(program) = &mut tracer.origin {
             tracer.notices.extend(program.launched.notice.take());
@@ -193,7 +200,14 @@ impl Tracer {
     ///
     /// # Errors
     /// Where none can be traced.
-    pub fn attach(targets: Targets, how: How) -> Result<Tracer, LaunchError> {
+    pub fn attach(mut targets: Targets, how: How) -> Result<Tracer, LaunchError> {
+        if !live::proc_is_ours() {
+            return Err(LaunchError::Refused(anyhow!(
+                "cannot attach: /proc is not that of this pid namespace, so that its numbers are \
+                 others' (mount -t proc proc /proc, in a mount namespace of its own)"
+            )));
+        }
+        let notices = targets.resolve();
         let inherited = sys::take_signals();
         let target = Target::Processes(targets.pids.clone());
         let origin = Origin::Attached {
@@ -203,6 +217,7 @@ impl Tracer {
             refused: HashSet::new(),
         };
         let mut tracer = Tracer::new(origin, target, inherited, how);
+        tracer.notices.extend(notices);
         sys::admit_signals(&tracer.inherited);
         if let Err(error) = tracer.look_for_threads() {
             return Err(LaunchError::Refused(tracer.give_up(error)));
@@ -225,6 +240,7 @@ impl Tracer {
             detach_on: how.detach_on,
             string_limit: how.string_limit,
             names: how.names,
+            waits: how.waits,
             environment: how.environment,
         };
         let (wall, monotonic) = sys::clocks();
@@ -236,6 +252,7 @@ impl Tracer {
             abi: Abi::NATIVE,
             stops: how.stops,
             follow: how.follow,
+            waits: how.waits,
         };
         let mut tracer = Tracer {
             machine: Machine::new(settings, start),
@@ -246,14 +263,16 @@ impl Tracer {
             start: Instant::now(),
             how,
             post: Post::default(),
-            last_report: Duration::ZERO,
+            looked: Duration::ZERO,
             asked_to_leave: false,
             killing: false,
             left_by: None,
             draining: false,
             ready: VecDeque::new(),
-            told: false,
+            told: None,
+            failed: None,
             unresumed: Vec::new(),
+            jobs: Jobs::default(),
             notices: Vec::new(),
         };
         if !tracer.live.has_proc() {
@@ -332,14 +351,20 @@ impl Tracer {
             return Ok(Step::Went);
         }
         self.pass_signals_on();
+        self.pass_continue_on();
         self.look_again_if_due()?;
         self.check_gone()?;
         if !self.ready.is_empty() {
             return Ok(Step::Went);
         }
         let held = self.machine.is_waiting();
-        if held {
-            let now = self.start.elapsed();
+        let now = self.start.elapsed();
+        if held && self.machine.is_due(now) {
+            // What is awaited may be there, after a view that took its time.
+            if let Ok(Waited::Report(report)) = sys::wait(true, self.stopping(), self.how.usage) {
+                self.ready.push_back(report);
+                return Ok(Step::Went);
+            }
             self.machine.overdue(now, &mut self.live, &mut self.output);
             if self.output.is_ready() || !self.output.resume.is_empty() {
                 return Ok(Step::Went);
@@ -352,25 +377,19 @@ impl Tracer {
                 ..
             }
         );
-        if self.told && !sys::can_wake() {
+        if self.told.is_some() && !sys::can_wake() {
             return Ok(Step::Idle);
         }
-        let busy = held || looking || self.told || !self.post.is_empty();
-        let watched = self.has_witness().then_some(sys::CHECK_MS);
-        let tick = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
-        let idle = tick.or(watched);
+        let busy = held || looking || self.told.is_some() || !self.post.is_empty();
+        let idle = (self.how.ticks == Wanted::Yes).then_some(TICK_MS);
         sys::wake_every_ms(if busy { Some(sys::WAKE_MS) } else { idle });
-        match sys::wait(false, self.how.usage) {
+        match sys::wait(false, self.stopping(), self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.ready.push_back(report);
                 self.fetch_more();
                 Ok(Step::Went)
             }
             Ok(Waited::Nobody) => {
-                self.conclude();
-                Ok(Step::Done)
-            }
-            Ok(Waited::Nothing) | Err(Errno::EINTR) if self.all_vanished() => {
                 self.conclude();
                 Ok(Step::Done)
             }
@@ -392,7 +411,7 @@ impl Tracer {
         if self.machine.len() < MANY {
             return;
         }
-        while let Ok(Waited::Report(report)) = sys::wait(true, self.how.usage) {
+        while let Ok(Waited::Report(report)) = sys::wait(true, self.stopping(), self.how.usage) {
             self.ready.push_back(report);
         }
         if self.ready.len() < 2 {
@@ -411,6 +430,9 @@ impl Tracer {
         // Before it is forgotten who is a tracee.
         self.note_arrivals();
         let root = self.root() == Some(tid);
+        if self.untraced_stop(tid, status) {
+            return self.stop_with_program();
+        }
         self.heard_of(tid);
         let told = self.output.events.len();
         let input = match status {
@@ -423,46 +445,22 @@ impl Tracer {
             }
         };
         let now = self.start.elapsed();
-        self.last_report = now;
+        self.looked = now;
         self.machine
             .step(now, input, &mut self.live, &mut self.output);
         if self.live.refusal().is_some() {
             // Told from answers that didn't come.
             self.output.events.truncate(told);
         }
-        if let (true, Status::Stopped(Cause::Group(signal))) = (root, status) {
-            self.stop_with_program(signal)?;
-        }
-        if let Status::Ended(_) = status {
-            self.witness_ended(tid);
-            if root {
-                self.pass_signals_on();
-                self.after_program();
-            }
+        self.note_stop(tid, status);
+        self.stop_with_program()?;
+        if root && matches!(status, Status::Ended(_)) {
+            self.pass_signals_on();
+            self.after_program();
         }
         // Again after each report: more may have been born.
         if self.killing {
             self.kill_all();
-        }
-        Ok(())
-    }
-
-    /// A terminal stopped the program: its shell waits for forktrace, so that
-    /// stops as well, until the shell continues both.
-    fn stop_with_program(&mut self, signal: Signal) -> anyhow::Result<()> {
-        let foreground = self.program().is_some_and(|program| program.foreground);
-        if foreground && sys::group_was_stopped_by(signal) {
-            self.resume_all()?;
-            let witness = self.program().and_then(|program| program.witness.as_ref());
-            let witness = witness.map(Witness::tid);
-            // The whole job is stopped, then.
-            if let Some(tid) = witness {
-                sys::kill(tid, Signal(libc::SIGSTOP));
-            }
-            sys::stop_self();
-            if let Some(tid) = witness {
-                sys::kill(tid, Signal(libc::SIGCONT));
-            }
         }
         Ok(())
     }
@@ -487,7 +485,7 @@ impl Tracer {
             if self.how.stops == Stops::Seccomp {
                 self.machine.silence_all(now, &mut self.output);
             } else {
-                self.machine.let_go(now, &mut self.output);
+                self.machine.let_go(now, &mut self.live, &mut self.output);
             }
         }
     }
@@ -509,7 +507,10 @@ impl Tracer {
                         // forktrace ends.
                         || (self.draining && self.how.stops != Stops::Seccomp))
             }
-            Origin::Attached { .. } => self.machine.is_empty() || self.draining,
+            // A signal to leave is why it ends, also if all views are gone.
+            Origin::Attached { .. } => {
+                return self.leave() || self.machine.is_empty() || self.draining;
+            }
         };
         done || self.leave()
     }
@@ -521,6 +522,9 @@ impl Tracer {
     fn leave(&mut self) -> bool {
         if self.passes_on() {
             return false;
+        }
+        if self.left_by.is_some() {
+            return true;
         }
         let Some(signal) = self.told_to_leave() else {
             return false;
@@ -536,7 +540,8 @@ impl Tracer {
             return false;
         }
         self.left_by = Some(signal);
-        self.machine.let_go(self.start.elapsed(), &mut self.output);
+        let now = self.start.elapsed();
+        self.machine.let_go(now, &mut self.live, &mut self.output);
         true
     }
 
@@ -596,21 +601,34 @@ impl Source for Tracer {
     fn next(&mut self) -> anyhow::Result<Next> {
         loop {
             if self.how.order == Order::TraceeFirst
+                && self.failed.is_none()
                 && let Err(error) = self.resume_all()
             {
-                return Err(self.give_up(error));
+                self.failed = Some(self.give_up(error));
+            }
+            // However busy tracees are: lines don't wait for them.
+            if self
+                .told
+                .is_some_and(|told| self.looked >= told + QUIET_AFTER)
+            {
+                self.told = None;
+                return Ok(Next::Quiet);
             }
             if let Some(event) = self.output.pop() {
-                self.told = true;
+                self.told.get_or_insert(event.at);
                 return Ok(Next::Event(event));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
             match self.resume_all().and_then(|()| self.advance()) {
                 Ok(_) if self.output.is_ready() => {}
                 Ok(Step::Done) => return Ok(Next::End),
-                Ok(Step::Idle) if std::mem::take(&mut self.told) => return Ok(Next::Quiet),
+                Ok(Step::Idle) if self.told.take().is_some() => return Ok(Next::Quiet),
                 Ok(Step::Idle) if self.how.ticks == Wanted::Yes => return Ok(Next::Quiet),
                 Ok(Step::Idle | Step::Went) => {}
-                Err(error) => return Err(self.give_up(error)),
+                // What was seen before is told before.
+                Err(error) => self.failed = Some(self.give_up(error)),
             }
         }
     }

@@ -93,6 +93,10 @@ pub trait Probe {
     /// [`Gone`] if the tracee was killed meanwhile.
     fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone>;
 
+    /// The process behind a pidfd of a thread (`Pid` in `/proc/TID/fdinfo/FD`);
+    /// `None` if there is none, or it is not in the tracer's pid namespace.
+    fn behind_pidfd(&mut self, tid: Tid, fd: i32) -> Option<Pid>;
+
     /// Whether the thread sleeps until something happens (state S in
     /// `/proc/TID/status`), as it never does inside a creating call.
     fn sleeps(&mut self, tid: Tid) -> bool;

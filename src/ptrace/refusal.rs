@@ -65,7 +65,7 @@ impl Tracer {
         let Some(tid) = stopped.first().copied() else {
             return Ok(());
         };
-        match sys::wait(true, self.how.usage) {
+        match sys::wait(true, self.stopping(), self.how.usage) {
             Ok(Waited::Report(report)) => {
                 self.ready.push_back(report);
                 for tid in stopped {
@@ -103,6 +103,7 @@ impl Tracer {
             }
             Origin::Launched(_) => ("the program runs on", false),
         };
+        self.output.settle();
         if !dies {
             self.machine.drain(&mut self.output);
             self.output.resume.append(&mut self.unresumed);

@@ -55,7 +55,44 @@ impl Post {
     }
 }
 
+/// What people, terminals and init send to what is to end.
+const TO_LEAVE: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// What signals to forktrace are about while nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhileBlocked {
+    /// None came, or it isn't clear yet.
+    Nothing,
+    /// The program was told, and should be let go on to act on it.
+    Program,
+    /// forktrace is to leave.
+    Leave,
+}
+
 impl Tracer {
+    /// To be asked now and then by who waits for something else than events:
+    /// looks after signals to forktrace.
+    pub fn while_blocked(&mut self) -> WhileBlocked {
+        // Who asks does so by a clock of its own.
+        sys::wake_every_ms(None);
+        if !self.passes_on() {
+            return match sys::has_arrived(|signal| TO_LEAVE.contains(&signal.0)) {
+                true => WhileBlocked::Leave,
+                false => WhileBlocked::Nothing,
+            };
+        }
+        let came = !self.post.is_empty() || sys::has_arrived(|_| true);
+        self.pass_signals_on();
+        match (came, self.post.is_empty()) {
+            (true, true) => WhileBlocked::Program,
+            (true, false) => {
+                sys::wake_every_ms(Some(sys::WAKE_MS));
+                WhileBlocked::Nothing
+            }
+            (false, _) => WhileBlocked::Nothing,
+        }
+    }
+
     /// Notes what came to forktrace, while it is known who sent it.
     pub(super) fn note_arrivals(&mut self) {
         if !self.passes_on() {
@@ -128,47 +165,12 @@ impl Tracer {
         }
     }
 
-    /// The signal that tells forktrace to leave, if one came.
+    /// The signal that tells forktrace to leave, if one came. Others are signals
+    /// to the program only: here they are nobody's.
     pub(super) fn told_to_leave(&self) -> Option<Signal> {
-        const LEAVE: [i32; 6] = [
-            libc::SIGHUP,
-            libc::SIGINT,
-            libc::SIGQUIT,
-            libc::SIGTERM,
-            libc::SIGUSR1,
-            libc::SIGUSR2,
-        ];
         sys::arrivals()
             .into_iter()
             .map(|arrival| arrival.signal)
-            .find(|signal| LEAVE.contains(&signal.0))
-    }
-
-    pub(super) fn has_witness(&self) -> bool {
-        self.program()
-            .is_some_and(|program| program.witness.is_some())
-    }
-
-    /// A child of forktrace itself ended: the witness, killed by somebody?
-    pub(super) fn witness_ended(&mut self, tid: Tid) {
-        if let Origin::Launched(program) = &mut self.origin
-            && let Some(witness) = program.witness.take_if(|witness| witness.tid() == tid)
-        {
-            witness.is_reaped();
-        }
-    }
-
-    /// Whether all tracees vanished without a report: with a witness there is
-    /// always a child to wait for, so that waiting itself doesn't tell.
-    pub(super) fn all_vanished(&self) -> bool {
-        const QUIET: Duration = Duration::from_secs(1);
-        // A program that was let go of still ends as our child.
-        let lives = self.program().is_some_and(|program| {
-            program.end.is_none() && sys::exists(program.launched.waiting.tid)
-        });
-        self.has_witness()
-            && !lives
-            && self.start.elapsed().saturating_sub(self.last_report) >= QUIET
-            && !self.machine.known().any(sys::exists)
+            .find(|signal| TO_LEAVE.contains(&signal.0))
     }
 }

@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, Uid, User, access, getgrouplist};
 
 use super::sys::{self, Inherited, Plan, RunAs, Waiting};
 use super::{attach, filter, live};
-use crate::event::Stops;
+use crate::event::{Stops, Wanted};
 use crate::ids::{Errno, Tid};
 
 /// Why a program can't be launched.
@@ -106,8 +106,8 @@ pub struct Launch {
     pub detached: bool,
 }
 
-/// Forks the program's process, with a filter where `stops` needs one, and
-/// seizes it.
+/// Forks the program's process, with a filter where `stops` needs one (which
+/// stops the calls that wait as well if `waits` says so), and seizes it.
 ///
 /// # Errors
 /// Where the kernel refuses the filter (unless `may_fall_back`: then stops at
@@ -117,6 +117,7 @@ pub fn launch(
     launch: &Launch,
     inherited: &Inherited,
     stops: Stops,
+    waits: Wanted,
 ) -> anyhow::Result<Launched> {
     let string = |s: OsString| CString::new(s.into_vec()).context("the command holds a NUL byte");
     let mut plan = Plan {
@@ -127,7 +128,7 @@ pub fn launch(
             .cloned()
             .map(string)
             .collect::<anyhow::Result<_>>()?,
-        filter: (stops == Stops::Seccomp).then(filter::program),
+        filter: (stops == Stops::Seccomp).then(|| filter::program(waits)),
         inherited,
         user: launch.user.clone(),
         detached: launch.detached,
@@ -200,7 +201,14 @@ pub fn user(name: &str) -> anyhow::Result<RunAs> {
         Ok(Some(user)) => Some(user),
         _ => by_number().and_then(Result::ok).flatten(),
     }
-    .ok_or_else(|| anyhow!("-u {name}: there is no such user"))?;
+    .ok_or_else(|| match name.parse::<u32>() {
+        // Which groups would it have?
+        Ok(_) => anyhow!(
+            "-u {name}: the user database has no user of this number; to run with bare numbers: \
+             forktrace [OPTIONS] -- setpriv --reuid={name} --regid=GID --clear-groups COMMAND"
+        ),
+        Err(_) => anyhow!("-u {name}: there is no such user"),
+    })?;
     let login = CString::new(user.name.as_str()).context("a user's name")?;
     let groups = getgrouplist(&login, user.gid).context("cannot read the user's groups")?;
     Ok(RunAs {

@@ -382,12 +382,21 @@ pub enum Waited {
     Nobody,
 }
 
+/// Whose stops are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// Those of tracees.
+    Tracees,
+    /// Also those of children that nobody traces: status words with a signal.
+    Children,
+}
+
 /// Waits for any child or tracee; not if `at_once`. With `usage` the kernel adds
 /// up what all threads of the reporting one's process used, at each report.
 ///
 /// # Errors
 /// EINTR when a signal handler ran.
-pub fn wait(at_once: bool, usage: Wanted) -> Result<Waited, Errno> {
+pub fn wait(at_once: bool, stopping: Stopping, usage: Wanted) -> Result<Waited, Errno> {
     if cfg!(debug_assertions)
         && let Some(errno) = fault("wait", None)
     {
@@ -395,7 +404,12 @@ pub fn wait(at_once: bool, usage: Wanted) -> Result<Waited, Errno> {
     }
     assert!(fault("panic", None).is_none(), "a fault that was asked for");
     let mut status = 0;
-    let options = libc::__WALL | if at_once { libc::WNOHANG } else { 0 };
+    // Without __WALL: tracees are waited for whatever their exit signal, of other
+    // children only those with SIGCHLD, so not the witness.
+    let mut options = if at_once { libc::WNOHANG } else { 0 };
+    if stopping == Stopping::Children {
+        options |= libc::WUNTRACED;
+    }
     // SAFETY: all fields are integers, for which zero is a value.
     let mut used: libc::rusage = unsafe { std::mem::zeroed() };
     let used_at = match usage {
@@ -461,13 +475,6 @@ pub fn kill(tid: Tid, signal: Signal) {
     unsafe { libc::kill(tid.0, signal.0) };
 }
 
-/// Whether there is a thread of this number, be it a zombie.
-pub fn exists(tid: Tid) -> bool {
-    // SAFETY: a system call on numbers.
-    let result = unsafe { libc::kill(tid.0, 0) };
-    result == 0 || last_errno() != Errno::ESRCH
-}
-
 /// forktrace's own parent, if that is one to be signalled: not init, nor one in
 /// another pid namespace.
 pub fn parent() -> Option<Pid> {
@@ -511,8 +518,11 @@ extern "C" fn record_start() {
 #[unsafe(link_section = ".init_array")]
 static RECORD_START: extern "C" fn() = record_start;
 
-/// Signals that somebody may send to forktrace and mean the program.
-const PASSED_ON: [c_int; 7] = [
+/// Signals that somebody may send to forktrace and mean the program: all that
+/// would end it, and SIGWINCH, by which some are told to end. Not SIGKILL, nor
+/// those of faults, which are forktrace's own; nor SIGPIPE and SIGXFSZ, which
+/// are ignored because writing fails as well.
+const PASSED_ON: [c_int; 14] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -520,7 +530,21 @@ const PASSED_ON: [c_int; 7] = [
     libc::SIGUSR2,
     libc::SIGALRM,
     libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGWINCH,
+    libc::SIGIO,
+    libc::SIGPWR,
 ];
+
+/// The same with the real-time signals, but for the timer's.
+fn passed_on() -> impl Iterator<Item = c_int> {
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    let others = real_time.filter(|signal| *signal != wake_signal());
+    PASSED_ON.into_iter().chain(others)
+}
 
 /// A signal that was sent to forktrace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -555,16 +579,31 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
     // SAFETY: errno is restored, and only async-signal-safe functions are
     // called; the kernel passes a valid `info` to a SA_SIGINFO handler.
     unsafe {
+        if signal == wake_signal() && (*info).si_code == libc::SI_TIMER {
+            // All that it is for is to interrupt.
+            return;
+        }
         let errno = *libc::__errno_location();
+        let sender = sender_of(&*info);
+        if signal == libc::SIGXCPU && sender.is_none() {
+            // It is forktrace that has used up its time, not the program.
+            return;
+        }
         let first = ONE_MORE
-            + match sender_of(&*info) {
+            + match sender {
                 Some(sender) => u64::from(sender as u32),
                 None => BY_KERNEL,
             };
         if let Some(word) = ARRIVALS.get(signal as usize) {
             // No other handler runs at the same time: all come to one thread,
             // and at most interrupt each other.
-            let more = |before| Some(if before == 0 { first } else { before } + ONE_MORE);
+            let more = |before| {
+                Some(if before == 0 {
+                    first
+                } else {
+                    before + ONE_MORE
+                })
+            };
             let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
             ARRIVED.store(true, Ordering::Relaxed);
         }
@@ -572,6 +611,11 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _context: *mu
         wake_every_ms(Some(WAKE_MS));
         *libc::__errno_location() = errno;
     }
+}
+
+/// Whether signals were sent to forktrace that were not looked at yet.
+pub fn any_arrived() -> bool {
+    ARRIVED.load(Ordering::Relaxed)
 }
 
 /// The signals that were sent to forktrace since this was last asked. Of a
@@ -599,12 +643,16 @@ pub fn arrivals() -> Vec<Arrival> {
     all
 }
 
-extern "C" fn on_wake(_signal: c_int) {}
+/// Whether such a signal was sent to forktrace and not looked at yet.
+pub fn has_arrived(wanted: impl Fn(Signal) -> bool) -> bool {
+    ARRIVALS
+        .iter()
+        .enumerate()
+        .any(|(number, word)| word.load(Ordering::Relaxed) != 0 && wanted(Signal(number as i32)))
+}
 
 /// How often [`wait`] is interrupted while something has to be looked after.
 pub const WAKE_MS: i64 = 10;
-/// How often it is interrupted else, to see whether all is well.
-pub const CHECK_MS: i64 = 1000;
 
 /// The timer behind [`wake_every_ms`]: its id and one; 0: not made yet.
 static WAKE_TIMER: AtomicUsize = AtomicUsize::new(0);
@@ -618,7 +666,7 @@ pub fn can_wake() -> bool {
 }
 
 /// The signal of that timer: a real-time one, so that SIGALRM stays what it
-/// is to others.
+/// is to others. Sent by anybody else it is passed on as all are.
 fn wake_signal() -> c_int {
     libc::SIGRTMAX() - 1
 }
@@ -627,9 +675,15 @@ fn wake_signal() -> c_int {
 /// (`None`): a single time might come before it blocks.
 pub fn wake_every_ms(period: Option<i64>) {
     let ms = period.unwrap_or(0);
-    if WAKING.swap(ms, Ordering::Relaxed) == ms {
-        return;
+    let mut before = WAKING.swap(ms, Ordering::Relaxed);
+    // A handler may come between and set another period: until they agree.
+    while before != ms {
+        set_timer(ms);
+        before = WAKING.swap(ms, Ordering::Relaxed);
     }
+}
+
+fn set_timer(ms: i64) {
     let Some(timer) = WAKE_TIMER.load(Ordering::Relaxed).checked_sub(1) else {
         return;
     };
@@ -660,27 +714,6 @@ fn make_wake_timer() {
     }
 }
 
-/// The last terminal stop signal that came to forktrace's process group.
-static STOP_ASKED: AtomicI32 = AtomicI32::new(0);
-
-extern "C" fn on_stop(signal: c_int) {
-    STOP_ASKED.store(signal, Ordering::Relaxed);
-}
-
-/// Whether forktrace's process group was told to stop by this signal since it
-/// was last asked, as a terminal or a suspending program does.
-pub fn group_was_stopped_by(signal: Signal) -> bool {
-    STOP_ASKED
-        .compare_exchange(signal.0, 0, Ordering::Relaxed, Ordering::Relaxed)
-        .is_ok()
-}
-
-/// Stops forktrace itself, until SIGCONT.
-pub fn stop_self() {
-    // SAFETY: a system call on numbers.
-    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
-}
-
 /// What forktrace found at its start and a traced program has to find too.
 pub struct Inherited {
     mask: libc::sigset_t,
@@ -688,16 +721,17 @@ pub struct Inherited {
 }
 
 /// Takes over the signals: those in `PASSED_ON` get a handler (unless they
-/// are ignored, as under nohup), background terminal access no longer stops
-/// forktrace, and children can be waited for even if SIGCHLD was ignored.
-/// They stay blocked until [`admit_signals`].
+/// are ignored, as under nohup), a terminal no longer stops forktrace, nor does
+/// a file that grew too large end it (RLIMIT_FSIZE), and children can be waited
+/// for even if SIGCHLD was ignored. They stay blocked until [`admit_signals`],
+/// the terminal's stops for good.
 pub fn take_signals() -> Inherited {
     // SAFETY: all structures are live and initialised; the handlers are
     // async-signal-safe.
     unsafe {
         let mut block: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut block);
-        for signal in PASSED_ON {
+        for signal in passed_on().chain(JOB_STOPS) {
             libc::sigaddset(&raw mut block, signal);
         }
         let mut mask: libc::sigset_t = std::mem::zeroed();
@@ -718,19 +752,19 @@ pub fn take_signals() -> Inherited {
             libc::sigaction(signal, &raw const new, ptr::null_mut());
         };
         let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_signal;
-        for signal in PASSED_ON {
+        for signal in passed_on() {
             set(signal, handler as usize, libc::SA_SIGINFO, true);
         }
-        let wake: extern "C" fn(c_int) = on_wake;
-        set(wake_signal(), wake as usize, 0, false);
+        set(wake_signal(), handler as usize, libc::SA_SIGINFO, false);
+        set(libc::SIGXFSZ, libc::SIG_IGN, 0, false);
         // Nor is a signal wanted at each stop of a tracee.
         set(libc::SIGCHLD, libc::SIG_DFL, libc::SA_NOCLDSTOP, false);
-        // A stopped tracer would stall what it traces: it stops only when the
-        // program does.
-        let stop: extern "C" fn(c_int) = on_stop;
-        set(libc::SIGTSTP, stop as usize, libc::SA_RESTART, true);
-        set(libc::SIGTTIN, stop as usize, libc::SA_RESTART, true);
-        set(libc::SIGTTOU, libc::SIG_IGN, 0, false);
+        // Blocked for good, and let in only when the program stops.
+        for signal in JOB_STOPS {
+            set(signal, libc::SIG_DFL, 0, false);
+        }
+        let continued: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_continue;
+        set(libc::SIGCONT, continued as usize, libc::SA_SIGINFO, false);
 
         let mut pipe: libc::sigaction = std::mem::zeroed();
         pipe.sa_sigaction = SIGPIPE_AT_START.load(Ordering::Relaxed);
@@ -747,13 +781,16 @@ pub fn own_tid() -> Tid {
 }
 
 /// From here on signals may arrive: the mask is again that of the start, but
-/// for the timer's signal. To be called in the process that traces.
+/// for the timer's signal and the terminal's stops. To be called in the process that traces.
 pub fn admit_signals(inherited: &Inherited) {
     make_wake_timer();
     let mut mask = inherited.mask;
     // SAFETY: the mask is live.
     unsafe {
         libc::sigdelset(&raw mut mask, wake_signal());
+        for signal in JOB_STOPS {
+            libc::sigaddset(&raw mut mask, signal);
+        }
         libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
     }
 }
@@ -779,6 +816,286 @@ pub fn die_by(signal: Signal) {
     }
 }
 
+// ---- job control ------------------------------------------------------------
+
+/// The stops that a terminal, or a program that suspends its job, sends to a
+/// whole process group. forktrace keeps them blocked. One that came is pending,
+/// then, and says that the job was told to stop; the kernel takes it back when
+/// SIGCONT comes.
+const JOB_STOPS: [c_int; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// Whether SIGCONT came, but for one of the watch.
+static CONTINUED: AtomicBool = AtomicBool::new(false);
+/// The process that watches over stopped tracees; 0: none.
+static WATCH: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn on_continue(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+    // SAFETY: the kernel passes a valid `info` to a SA_SIGINFO handler.
+    let sender = sender_of(unsafe { &*info });
+    if sender != Some(WATCH.load(Ordering::Relaxed)) {
+        CONTINUED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether SIGCONT came from outside since this was last asked.
+pub fn was_continued() -> bool {
+    CONTINUED.load(Ordering::Relaxed) && CONTINUED.swap(false, Ordering::Relaxed)
+}
+
+/// Whether forktrace's process group was told to stop, and not continued since.
+pub fn is_job_stopping() -> bool {
+    JOB_STOPS.into_iter().any(is_pending)
+}
+
+fn is_pending(signal: c_int) -> bool {
+    // SAFETY: a live set.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&raw mut set) == 0 && libc::sigismember(&raw const set, signal) == 1
+    }
+}
+
+/// A stop of forktrace itself, by a signal, that is prepared: a stop of the job
+/// is pending, which a SIGCONT that comes now takes back.
+#[derive(Debug)]
+pub struct StopSelf {
+    signal: c_int,
+    mark: c_int,
+}
+
+impl StopSelf {
+    /// Prepares a stop by this signal, one of the four that stop.
+    pub fn prepare(Signal(signal): Signal) -> StopSelf {
+        let mark = match JOB_STOPS.contains(&signal) {
+            true => signal,
+            false => libc::SIGTSTP,
+        };
+        if !is_pending(mark) {
+            // SAFETY: a system call on numbers; the signal is blocked.
+            unsafe { libc::raise(mark) };
+        }
+        StopSelf { signal, mark }
+    }
+
+    /// Stops until SIGCONT, unless that came since the preparation. The kernel
+    /// stops nobody by a stop of the terminal who has no shell to continue him
+    /// (an orphaned process group).
+    pub fn stop(self) {
+        // SAFETY: live sets; raise(3) is a system call on numbers.
+        unsafe {
+            if self.signal == self.mark {
+                let mut set: libc::sigset_t = std::mem::zeroed();
+                libc::sigemptyset(&raw mut set);
+                libc::sigaddset(&raw mut set, self.mark);
+                libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+                // Here it stops.
+                libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+            } else if is_pending(self.mark) {
+                libc::raise(self.signal);
+            }
+        }
+    }
+}
+
+impl Drop for StopSelf {
+    /// What told the job to stop has been answered.
+    fn drop(&mut self) {
+        // SAFETY: live structures; with no time to wait it returns at once.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for signal in JOB_STOPS {
+                libc::sigaddset(&raw mut set, signal);
+            }
+            let at_once: libc::timespec = std::mem::zeroed();
+            while libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const at_once) != -1 {}
+        }
+    }
+}
+
+/// How a thread is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedHow {
+    /// As a tracee, in its group stop.
+    Traced,
+    /// Without a tracer.
+    Untraced,
+}
+
+/// A thread that is stopped and stays so until SIGCONT.
+#[derive(Debug)]
+pub struct Resting {
+    status: CString,
+    how: StoppedHow,
+    /// How often it gave up its CPU: once more when it was continued and is a
+    /// tracee that reports it. Its state is the same before and after.
+    switches: u64,
+}
+
+/// Enough for /proc/TID/status, but for processes in very many groups.
+const STATUS_MAX: usize = 16 * 1024;
+
+impl Resting {
+    /// Looks at a thread; `None` if it isn't stopped (any more), or can't be
+    /// looked at.
+    pub fn look(tid: Tid, how: StoppedHow) -> Option<Resting> {
+        let mut resting = Resting {
+            status: CString::new(format!("/proc/{tid}/status")).ok()?,
+            how,
+            switches: 0,
+        };
+        resting.switches = resting.now()?;
+        // Continued, it reports at once; and it had not when it was looked at.
+        (how == StoppedHow::Untraced || !has_report(tid)).then_some(resting)
+    }
+
+    /// The count of switches, if it is in the state that it should be in. Calls
+    /// only what is async-signal-safe.
+    fn now(&self) -> Option<u64> {
+        let mut buffer = [0u8; STATUS_MAX];
+        let mut length = 0;
+        // SAFETY: a path and a buffer that are live, and of the size given.
+        unsafe {
+            let fd = libc::open(self.status.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if fd == -1 {
+                return None;
+            }
+            while let left @ 1.. = buffer.len() - length {
+                let got = libc::read(fd, buffer[length..].as_mut_ptr().cast(), left);
+                let Ok(got @ 1..) = usize::try_from(got) else {
+                    break;
+                };
+                length += got;
+            }
+            libc::close(fd);
+        }
+        let status = &buffer[..length];
+        let state = match self.how {
+            StoppedHow::Traced => b't',
+            StoppedHow::Untraced => b'T',
+        };
+        (after(status, b"\nState:\t")?.first() == Some(&state)).then_some(())?;
+        let switches = after(status, b"\nvoluntary_ctxt_switches:\t")?;
+        let digits = switches.iter().take_while(|c| c.is_ascii_digit());
+        Some(digits.fold(0, |n, c| n * 10 + u64::from(c - b'0')))
+    }
+
+    fn is_over(&self) -> bool {
+        match self.how {
+            StoppedHow::Traced => self.now() != Some(self.switches),
+            StoppedHow::Untraced => self.now().is_none(),
+        }
+    }
+}
+
+/// What follows a text.
+fn after<'a>(whole: &'a [u8], text: &[u8]) -> Option<&'a [u8]> {
+    let at = whole.windows(text.len()).position(|part| part == text)?;
+    whole.get(at + text.len()..)
+}
+
+/// Whether a tracee has something to report that wasn't fetched.
+fn has_report(tid: Tid) -> bool {
+    // SAFETY: all zeros are a valid siginfo_t, which is live.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+        let id = tid.0 as libc::id_t;
+        libc::waitid(libc::P_PID, id, &raw mut info, options) == 0 && info.si_pid() != 0
+    }
+}
+
+/// A child of forktrace that continues it when one of several stopped threads
+/// was continued, or is gone: forktrace itself is stopped and can't.
+#[derive(Debug)]
+pub struct Watch(Tid);
+
+/// How often it looks at them: one look for so many threads in this time.
+const LOOK_MS: i64 = 20;
+const LOOK_AT: usize = 50;
+
+impl Watch {
+    /// Begins to watch; `None` if there is nothing to watch, and where no
+    /// process is to be had.
+    pub fn over(threads: &[Resting]) -> Option<Watch> {
+        if threads.is_empty() {
+            return None;
+        }
+        // SAFETY: live sets; the child makes async-signal-safe calls only.
+        unsafe {
+            let parent = libc::getpid();
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut mask);
+            let pid = libc::fork();
+            match pid {
+                0 => watch(parent, threads),
+                -1 => {}
+                pid => {
+                    // Not of the job: that is stopped.
+                    libc::setpgid(pid, pid);
+                    WATCH.store(pid, Ordering::Relaxed);
+                }
+            }
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
+            (pid != -1).then_some(Watch(Tid(pid)))
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        kill(self.0, Signal(libc::SIGKILL));
+        reap(self.0);
+        WATCH.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The life of the watch, which its parent ends.
+///
+/// # Safety
+/// To be called in a freshly forked child.
+unsafe fn watch(parent: libc::pid_t, threads: &[Resting]) -> ! {
+    // SAFETY: plain system calls with live buffers; nothing is allocated.
+    unsafe {
+        libc::prctl(libc::PR_SET_NAME, c"stop-watch".as_ptr(), 0, 0, 0);
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        libc::setpgid(0, 0);
+        close_all_from(0);
+        let pause = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000 * LOOK_MS,
+        };
+        while libc::getppid() == parent {
+            let mut over = false;
+            for some in threads.chunks(LOOK_AT) {
+                libc::nanosleep(&raw const pause, ptr::null_mut());
+                over = over || some.iter().any(Resting::is_over);
+            }
+            if over {
+                libc::kill(parent, libc::SIGCONT);
+            }
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Closes all descriptors from this one on.
+///
+/// # Safety
+/// To be called in a freshly forked child that uses none of them.
+unsafe fn close_all_from(first: RawFd) {
+    // SAFETY: system calls on numbers.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) == -1 {
+            for fd in first..1024 {
+                libc::close(fd);
+            }
+        }
+    }
+}
+
 // ---- the witness ------------------------------------------------------------
 
 /// A child of forktrace in its process group, which blocks all signals and tells
@@ -789,8 +1106,6 @@ pub struct Witness {
     line: OwnedFd,
     /// The number of the last question.
     asked: u32,
-    /// Whether its end was reported.
-    reaped: bool,
 }
 
 /// How long an answer is waited for.
@@ -821,7 +1136,9 @@ pub fn witness() -> io::Result<Witness> {
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut mask);
-        let pid = libc::fork();
+        // A fork without an exit signal: `wait` doesn't see such a child, so that
+        // with the last tracee there is nobody left.
+        let pid = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) as c_int;
         if pid == 0 {
             testify(far.as_raw_fd(), &all);
         }
@@ -833,7 +1150,6 @@ pub fn witness() -> io::Result<Witness> {
                 tid: Tid(pid),
                 line,
                 asked: 0,
-                reaped: false,
             }),
         }
     }
@@ -850,11 +1166,7 @@ unsafe fn testify(line: RawFd, all: &libc::sigset_t) -> ! {
         libc::prctl(libc::PR_SET_NAME, c"signal-witness".as_ptr(), 0, 0, 0);
         // Nothing that forktrace was given stays open by it.
         libc::dup2(line, 0);
-        if libc::syscall(libc::SYS_close_range, 1, libc::c_uint::MAX, 0) == -1 {
-            for fd in 1..1024 {
-                libc::close(fd);
-            }
-        }
+        close_all_from(1);
         let at_once: libc::timespec = std::mem::zeroed();
         let mut request = [0u8; 4];
         while libc::read(0, request.as_mut_ptr().cast(), 4) == 4 {
@@ -936,19 +1248,13 @@ impl Witness {
         });
         Some(arrivals.collect())
     }
-
-    /// It has ended, and that was reported: its tid is somebody else's now.
-    pub fn is_reaped(mut self) {
-        self.reaped = true;
-    }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
-        if !self.reaped {
-            kill(self.tid, Signal(libc::SIGKILL));
-            reap(self.tid);
-        }
+        // Nobody else reaps it: its tid is its own until here.
+        kill(self.tid, Signal(libc::SIGKILL));
+        reap(self.tid);
     }
 }
 

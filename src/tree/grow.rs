@@ -51,6 +51,7 @@ impl Tree {
                 self.pick_thread(event.tid);
                 self.leave(event.tid, event.at, fate);
             }
+            EventKind::Wait(_) | EventKind::Kill(_) | EventKind::Orphaned { .. } => {}
             EventKind::Tracing | EventKind::MustStay(_) => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Sink;
+use super::output::Output;
 use crate::event::Event;
 use crate::filter::Filter;
 
@@ -25,6 +26,10 @@ impl Sink for Filtered {
             true => self.sink.event(event),
             false => Ok(()),
         }
+    }
+
+    fn output(&mut self) -> &mut Output {
+        self.sink.output()
     }
 
     fn is_prompt(&self) -> bool {

@@ -34,6 +34,10 @@ impl Sink for JsonView {
         self.output.write_lines(&self.line)
     }
 
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn is_prompt(&self) -> bool {
         !self.output.collects()
     }

@@ -4,6 +4,7 @@
 pub mod escape;
 pub mod filtered;
 pub mod json;
+pub mod lanes;
 pub mod output;
 pub mod sinks;
 pub mod status;
@@ -17,6 +18,7 @@ pub mod text;
 pub mod times;
 pub mod tree;
 pub mod units;
+pub mod waits;
 mod whole;
 
 use std::io;
@@ -28,6 +30,7 @@ use crate::event::Event;
 use crate::filter::{Criteria, Filter};
 use filtered::Filtered;
 use json::JsonView;
+use lanes::LanesView;
 use output::Output;
 use summary::SummaryView;
 use summary_json::SummaryJsonView;
@@ -41,9 +44,10 @@ const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children h
 /// When lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// At once, where somebody may wait for them.
+    /// At once, where somebody may wait for them; where nobody reads, when the
+    /// caller has it done ([`Sinks::push`](sinks::Sinks::push)).
     Prompt,
-    /// When nothing comes for a moment, or there are many.
+    /// When nothing comes for a moment, or there are many; however long it takes.
     Collected,
 }
 
@@ -68,8 +72,9 @@ pub fn open(
             )
         })?,
     };
-    if pace == Pace::Collected {
-        output.collect();
+    match pace {
+        Pace::Prompt => output.keep_rest(),
+        Pace::Collected => output.collect(),
     }
     let format = Format {
         detail: look.detail,
@@ -88,6 +93,7 @@ pub fn open(
             }
         }
         ViewKind::Json => Box::new(JsonView::new(output)),
+        ViewKind::Lanes => Box::new(LanesView::new(output, palette, whole.glyphs, look.detail)),
         ViewKind::Tree => Box::new(TreeView::new(output, palette, whole, filter)),
         ViewKind::Summary => Box::new(SummaryView::new(output, palette, whole, filter)),
         ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, whole, filter)),
@@ -101,6 +107,9 @@ pub trait Sink {
     /// # Errors
     /// Where it can't be written; nothing more will be then.
     fn event(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Where it writes.
+    fn output(&mut self) -> &mut Output;
 
     /// Whether each event is shown at once, to somebody who may see it beside
     /// what the program itself writes.

@@ -2,8 +2,9 @@
 //! others nor what is traced.
 
 use std::io;
+use std::time::Duration;
 
-use super::Sink;
+use super::{Sink, output};
 use crate::config::Destination;
 use crate::event::Event;
 use crate::ids::Errno;
@@ -76,6 +77,35 @@ impl Sinks {
     /// Has all write what is left to write of a trace that is not whole.
     pub fn break_off(&mut self, say: &mut dyn FnMut(&str)) {
         self.each(say, |_, sink| sink.break_off());
+    }
+
+    /// How many bytes are left to write to the slowest reader.
+    pub fn behind(&mut self) -> usize {
+        let behind = self.open.iter_mut().map(|(_, sink)| sink.output().behind());
+        behind.max().unwrap_or(0)
+    }
+
+    /// Has all write what their readers take, who are given so long.
+    pub fn push(&mut self, wait: Duration, say: &mut dyn FnMut(&str)) {
+        self.each(say, |_, sink| sink.output().push(wait));
+    }
+
+    /// Gives up the views whose readers don't read. Of that nobody is told where
+    /// standard error is such a one.
+    pub fn abandon(&mut self, say: &mut dyn FnMut(&str)) {
+        let mut say_at_once = |line: &str| {
+            if output::stderr_takes_more() {
+                say(line);
+            }
+        };
+        self.each(&mut say_at_once, |_, sink| {
+            let output = sink.output();
+            if output.behind() == 0 {
+                return Ok(());
+            }
+            output.abandon();
+            Err(io::Error::other("nobody reads it"))
+        });
     }
 
     fn each(

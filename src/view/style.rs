@@ -17,6 +17,10 @@ pub enum Part {
     Create,
     /// The name of an exec call.
     Exec,
+    /// The name of a call that waits.
+    Wait,
+    /// The name of a call that sends a signal.
+    Kill,
     /// An error.
     Error,
     /// An exit.
@@ -25,6 +29,8 @@ pub enum Part {
     Killed,
     /// The meaning in words.
     Meaning,
+    /// A lane of a picture: colours in turn.
+    Lane(usize),
 }
 
 /// Decides for an output that is a terminal or not. The environment counts
@@ -65,10 +71,20 @@ impl Palette {
             Part::Tid => style.bright_black(),
             Part::Create => style.bold().green(),
             Part::Exec => style.bold().blue(),
+            Part::Wait => style.bold().yellow(),
+            Part::Kill => style.bold().magenta(),
             Part::Error => style.red(),
             Part::Exit => style.bright_black(),
             Part::Killed => style.bold().red(),
             Part::Meaning => style.cyan(),
+            Part::Lane(index) => match index % 6 {
+                0 => style.cyan(),
+                1 => style.green(),
+                2 => style.yellow(),
+                3 => style.magenta(),
+                4 => style.blue(),
+                _ => style.red(),
+            },
         }
     }
 

@@ -61,6 +61,10 @@ impl Sink for SummaryJsonView {
         Ok(())
     }
 
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn is_prompt(&self) -> bool {
         false
     }

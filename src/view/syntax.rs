@@ -16,7 +16,7 @@ use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Errno, Signal};
 
 /// A pointer as strace shows it.
-fn addr(out: &mut String, value: u64) {
+pub(super) fn addr(out: &mut String, value: u64) {
     match value {
         0 => out.push_str("NULL"),
         _ => digits::hex(out, value),
@@ -24,7 +24,7 @@ fn addr(out: &mut String, value: u64) {
 }
 
 /// A number in hex; zero has no prefix.
-fn hex(out: &mut String, value: u64) {
+pub(super) fn hex(out: &mut String, value: u64) {
     match value {
         0 => out.push('0'),
         _ => digits::hex(out, value),

@@ -44,7 +44,7 @@ fn look(threads: Threads, detail: Detail) -> Look {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn any_events_go_through_every_view(events in any_events(), pid in 0..5, whole: bool) {

@@ -66,6 +66,10 @@ impl Sink for TextView {
         self.output.write_lines(&self.lines)
     }
 
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn is_prompt(&self) -> bool {
         !self.output.collects()
     }
@@ -132,6 +136,9 @@ impl Format {
             EventKind::Create(create) => self.create(out, event, create),
             EventKind::Exec(exec) => self.exec(out, event, exec),
             EventKind::End(ended) => self.end(out, ended.end),
+            EventKind::Wait(wait) => self.wait(out, wait),
+            EventKind::Kill(kill) => self.kill(out, event, kill),
+            EventKind::Orphaned { by } => self.orphaned(out, *by),
             EventKind::Superseded { by } => {
                 self.palette.paint(out, Part::Exit, |out| {
                     let _ = write!(out, "+++ superseded by execve in pid {by} +++");
@@ -180,14 +187,26 @@ impl Format {
     fn attached(self, out: &mut String, event: &Event, attached: &Attached) {
         let (tid, tgid) = (event.tid, event.tgid);
         self.palette.paint(out, Part::Exit, |out| {
-            out.push_str("+++ attached: ");
-            quote(out, event.comm.as_bytes());
-            let _ = match Pid::from(tid) == tgid {
-                true => write!(out, ", parent {}", attached.parent),
-                false => write!(out, ", thread of {tgid}"),
+            out.push_str("+++ attached");
+            // What is gone already can't be asked for its name and its parent.
+            let mut separator = ": ";
+            let mut next = |out: &mut String| {
+                out.push_str(std::mem::replace(&mut separator, ", "));
             };
+            if !event.comm.as_bytes().is_empty() {
+                next(out);
+                quote(out, event.comm.as_bytes());
+            }
+            if Pid::from(tid) != tgid {
+                next(out);
+                let _ = write!(out, "thread of {tgid}");
+            } else if attached.parent.0 != 0 {
+                next(out);
+                let _ = write!(out, "parent {}", attached.parent);
+            }
             if attached.own != tid.0 {
-                let _ = write!(out, ", {} in its pid namespace", attached.own);
+                next(out);
+                let _ = write!(out, "{} in its pid namespace", attached.own);
             }
             out.push_str(" +++");
         });
@@ -279,18 +298,18 @@ impl Format {
         }
     }
 
-    fn in_call(self, out: &mut String, latency: Option<Duration>) {
+    pub(super) fn in_call(self, out: &mut String, latency: Option<Duration>) {
         if let (Shown::Yes, Some(latency)) = (self.times.in_call, latency) {
             times::in_call(out, latency);
         }
     }
 
-    fn error(self, out: &mut String, errno: Errno) {
+    pub(super) fn error(self, out: &mut String, errno: Errno) {
         self.palette
             .paint(out, Part::Error, |out| syntax::error(out, errno));
     }
 
-    fn meaning(self, out: &mut String, words: impl FnOnce() -> String) {
+    pub(super) fn meaning(self, out: &mut String, words: impl FnOnce() -> String) {
         if self.detail != Detail::Quiet {
             out.push_str(&MEANING[..2]);
             self.palette.paint(out, Part::Meaning, |out| {
@@ -309,7 +328,7 @@ mod tests {
     use crate::abi::{Abi, Call, Syscall};
     use crate::clone::decode;
     use crate::config::{WallTime, When};
-    use crate::event::{Child, Follow, Target};
+    use crate::event::{Child, Follow, Target, Wanted};
     use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
     use crate::ids::{Comm, Signal, Tid};
     use crate::memory::Regions;
@@ -393,6 +412,7 @@ mod tests {
                     abi: Abi::NATIVE,
                     stops: Stops::Event,
                     follow: Follow::All,
+                    waits: Wanted::No,
                 })),
             ),
             event(4280, create(fork, child(4281, 4281, 4281))),
@@ -422,6 +442,43 @@ mod tests {
             event(4281, EventKind::End(End::Exited(3).into())),
             event(4280, EventKind::End(killed.into())),
         ]
+    }
+
+    /// Of one that is gone already there is nothing to ask.
+    #[test]
+    fn what_is_unknown_is_left_out() {
+        let attached = |tid: i32, parent: i32, comm: &[u8]| Event {
+            comm: Comm::new(comm),
+            ..event(
+                tid,
+                EventKind::Attached(Box::new(Attached {
+                    parent: Pid(parent),
+                    own: tid,
+                    orphan: false,
+                })),
+            )
+        };
+        let format = Format {
+            detail: Detail::Quiet,
+            palette: palette(When::Never, false),
+            times: Times::default(),
+            names: Shown::No,
+        };
+        let events = [
+            attached(4280, 0, b""),
+            attached(4280, 0, b"a"),
+            attached(4280, 7, b""),
+            attached(4281, 0, b""),
+        ];
+        assert_eq!(
+            lines(format, &events),
+            "\
+4280 +++ attached +++
+4280 +++ attached: \"a\" +++
+4280 +++ attached: parent 7 +++
+4281 +++ attached: thread of 4280 +++
+"
+        );
     }
 
     fn shown(detail: Detail, when: When) -> String {

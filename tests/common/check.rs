@@ -93,7 +93,7 @@ pub(crate) fn check(lines: &[Line]) -> Result<Summary, String> {
                 alive.remove(&tid);
                 summary.detached += 1;
             }
-            Event::Attached { .. } | Event::Note(_) => {}
+            Event::Attached { .. } | Event::Orphaned(_) | Event::Note(_) => {}
         }
     }
     if !alive.is_empty() {

@@ -80,7 +80,11 @@ impl OpenScratch {
     pub(crate) fn copy(&self, program: &Path, mode: u32) -> String {
         use std::os::unix::fs::PermissionsExt;
         let path = self.0.join(program.file_name().expect("a name"));
-        std::fs::copy(program, &path).expect("copy");
+        // By another process: a descriptor for writing of this one's would be, for a
+        // moment, one of what other tests fork just now too, and then the program can't
+        // be executed (ETXTBSY).
+        let copied = Command::new("cp").arg(program).arg(&path).status();
+        assert!(copied.expect("cp").success(), "cp");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
         path.to_str().expect("a path in UTF-8").to_owned()
     }

@@ -27,6 +27,8 @@ pub(crate) enum Event {
         parent: Option<i32>,
         thread_of: Option<i32>,
     },
+    /// Its parent ended, and this is its parent now.
+    Orphaned(i32),
     /// Nothing more is told of it.
     Detached,
     Note(String),
@@ -336,17 +338,27 @@ fn parse_end(text: &str) -> Option<Event> {
     if let Some(by) = text.strip_prefix("superseded by execve in pid ") {
         return by.parse().ok().map(Event::Superseded);
     }
+    if let Some(by) = text.strip_prefix("orphaned: parent ") {
+        return by.parse().ok().map(Event::Orphaned);
+    }
     if text == "detached" {
         return Some(Event::Detached);
     }
-    if let Some(rest) = text.strip_prefix("attached: ") {
-        let (comm, rest) = rest.split_at(string_end(rest.as_bytes(), 0));
+    // What is unknown is not said.
+    if let Some(rest) = text.strip_prefix("attached") {
+        let rest = rest.strip_prefix(": ").unwrap_or(rest);
+        let end = match rest.starts_with('"') {
+            true => string_end(rest.as_bytes(), 0),
+            false => 0,
+        };
+        let (comm, rest) = rest.split_at(end);
+        let rest = rest.strip_prefix(", ").unwrap_or(rest);
         let number = |key| {
             let word = rest.strip_prefix(key)?.split(',').next()?;
             word.parse().ok()
         };
-        let (parent, thread_of) = (number(", parent "), number(", thread of "));
-        return (parent.is_some() != thread_of.is_some()).then(|| Event::Attached {
+        let (parent, thread_of) = (number("parent "), number("thread of "));
+        return Some(Event::Attached {
             comm: comm.trim_matches('"').to_owned(),
             parent,
             thread_of,

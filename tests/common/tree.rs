@@ -87,7 +87,7 @@ pub(crate) fn render(
                 let index = task(*by, &mut tasks, &mut by_tid);
                 tasks[index].end = "became the leader".to_owned();
             }
-            Event::Attached { .. } => {}
+            Event::Attached { .. } | Event::Orphaned(_) => {}
             Event::Detached => tasks[me].end = "detached".to_owned(),
             Event::Note(_) => {}
         }

@@ -47,6 +47,7 @@ pub(super) const TRACE: &[Known] = &[
     known("--user", "the caller", "forktrace -u nobody id"),
     known("--daemonize", OFF, "forktrace -D -o trace.txt ./server"),
     known("--stops", NONE, "forktrace -f --stops=syscall make"),
+    known("--waits", OFF, "forktrace -f --waits -- make"),
     known("--kill-on-exit", OFF, "forktrace -f --kill-on-exit make"),
     known("--env", OFF, "forktrace -f --env --json -o t.ndjson make"),
     known(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Doing, HeldState, Machine, Output, Parent, Task, Who};
 use crate::clone::{self, CloneFlags, Kind, Request};
-use crate::event::{Child, Follow, Followed, Outcome, Stops};
+use crate::event::{Child, Follow, Followed, Outcome, Stops, Wanted};
 use crate::ids::{Pid, Tid};
 use crate::memory::read_u32;
 use crate::ptrace::probe::Probe;
@@ -97,6 +97,7 @@ impl Machine {
         } = birth;
         let flags = request.flags();
         self.bury_former(child, probe, output);
+        self.named.remove(&child);
         let Parent {
             who: Who { tid, tgid, comm },
             ns_level: level,
@@ -152,6 +153,16 @@ impl Machine {
         let silent = parent.silent || (!wanted && self.settings.stops == Stops::Seccomp);
         self.any_silent |= silent;
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
+        if self.settings.waits == Wanted::Yes {
+            self.kin.number(tid, child, level, &tids);
+            if kind != Kind::Thread {
+                let parent = match flags.has(CloneFlags::PARENT) {
+                    true => probe.family(child).map(|(_, parent)| parent),
+                    false => Some(tgid),
+                };
+                self.kin.add(Pid::from(child), parent);
+            }
+        }
         self.outlive(child);
         self.tasks.insert(
             child,

@@ -13,16 +13,34 @@ impl Machine {
         output: &mut Output,
     ) {
         let limit = self.settings.string_limit;
-        let Some(task) = self
-            .tasks
-            .get_mut(&stopped.tid())
-            .filter(|task| !task.silent)
-        else {
+        let Some(task) = self.tasks.get_mut(&stopped.tid()) else {
             return;
         };
+        if task.silent {
+            // Nothing is told of it, but its children need a tracer, too.
+            if self.settings.stops == Stops::Seccomp
+                && matches!(syscall.call(), Some(Call::Clone | Call::Clone3))
+            {
+                let mut memory = probe.memory(stopped);
+                let request = clone::decode(syscall, &mut memory, limit);
+                drop(memory);
+                task.changed = request
+                    .and_then(|request| take_out(&request, stopped, probe))
+                    .map(Box::new);
+            }
+            return;
+        }
         task.entered = self.now;
-        task.doing = match syscall.call() {
+        let call = match self.settings.waits {
+            Wanted::Yes => syscall.call(),
+            Wanted::No => syscall.abi.call(syscall.nr),
+        };
+        task.doing = match call {
             None => Doing::Nothing,
+            Some(call) if call.waits() || call.signals() => {
+                self.waits_entered(stopped, syscall, probe);
+                return;
+            }
             Some(Call::Ptrace) => {
                 let who = task.who(stopped.tid());
                 if ptrace_takes_a_tracee(syscall.args[0])
@@ -55,6 +73,8 @@ impl Machine {
                 task.ns_moved = true;
                 Doing::Nothing
             }
+            // Above.
+            Some(_) => Doing::Nothing,
         };
     }
 
@@ -62,11 +82,12 @@ impl Machine {
     /// from tracers. The exit after an event finds nothing to do.
     pub(super) fn left<P: Probe>(
         &mut self,
-        tid: Tid,
+        stopped: &Stopped,
         value: i64,
         probe: &mut P,
         output: &mut Output,
     ) {
+        let tid = stopped.tid();
         let Some(task) = self.tasks.get_mut(&tid) else {
             return;
         };
@@ -77,7 +98,9 @@ impl Machine {
         if matches!(doing, Doing::Nothing) {
             return;
         }
-        self.read_name(tid, probe);
+        if matches!(doing, Doing::Creating(_) | Doing::Executing(_)) {
+            self.read_name(tid, probe);
+        }
         let Some(who) = self.tasks.get(&tid).map(|task| task.who(tid)) else {
             return;
         };
@@ -103,6 +126,14 @@ impl Machine {
                     };
                     self.tell(output, who, EventKind::Exec(Box::new(exec)));
                 }
+            }
+            Doing::Waiting(call) => {
+                let answer = error.map_or(Ok(value), Err);
+                self.waited(stopped, who, *call, answer, latency, probe, output);
+            }
+            Doing::Signalling(what) => {
+                let answer = error.map_or(Ok(value), Err);
+                self.tell(output, who, what.into_event(Some(answer), Some(latency)));
             }
         }
     }
@@ -151,6 +182,10 @@ impl Machine {
             // The tid is the caller's from here on.
             self.tell_dead_one(tid, probe, output);
             // Not there if it had ended before it could be attached to.
+            // Nor does it wait in vfork any more.
+            for task in self.tasks.values_mut() {
+                task.vfork_parent.take_if(|parent| *parent == tid);
+            }
             if let Some(leader) = self.tasks.remove(&tid) {
                 let (who, silent) = (leader.who(tid), leader.silent);
                 caller.vfork_parent = leader.vfork_parent;

@@ -1,6 +1,7 @@
 //! Ends: of threads, and of tracing them.
 
 use super::*;
+use crate::event::Wait;
 
 impl Machine {
     /// Lets go of every tracee at its next stop, where no filter forbids it;
@@ -68,8 +69,28 @@ impl Machine {
             self.vfork_done(parent, tid, output);
         }
         if told {
+            self.bury_outlived(who.tgid, end, output);
             let usage = end.usage.filter(|_| Pid::from(tid) == who.tgid);
             self.tell(output, who, EventKind::End(Ended { usage, ..end }));
+        }
+        if self.settings.waits == Wanted::Yes {
+            self.leave_kin(who, probe, output);
+        }
+    }
+
+    /// Tells the ends of a process's threads that gave up their tids to exec, but
+    /// were killed before that could be reported.
+    fn bury_outlived(&mut self, tgid: Pid, end: Ended, output: &mut Output) {
+        if self.outlived.is_empty() {
+            return;
+        }
+        let gone: Vec<Who> = self
+            .outlived
+            .extract_if(|_, task| task.tgid == tgid)
+            .map(|(tid, task)| task.who(tid))
+            .collect();
+        for who in gone {
+            self.tell(output, who, EventKind::End(Ended { usage: None, ..end }));
         }
     }
 
@@ -98,6 +119,13 @@ impl Machine {
                     latency: None,
                 };
                 self.tell(output, parent.who, EventKind::Exec(Box::new(exec)));
+            }
+            Doing::Waiting(call) if !silent => {
+                let kind = EventKind::Wait(Box::new(Wait::unanswered(*call)));
+                self.tell(output, parent.who, kind);
+            }
+            Doing::Signalling(what) if !silent => {
+                self.tell(output, parent.who, what.into_event(None, None));
             }
             _ => {}
         }
@@ -157,9 +185,10 @@ impl Machine {
 
     /// Forgets everything, telling that the threads left are not followed any
     /// more. Where no filter forbids it.
-    pub fn let_go(&mut self, now: Duration, output: &mut Output) {
+    pub fn let_go<P: Probe>(&mut self, now: Duration, probe: &mut P, output: &mut Output) {
         self.now = now;
         output.unsure.clear();
+        self.bury_all(now, probe, output);
         let mut left: Vec<Who> = self
             .tasks
             .drain()

@@ -54,7 +54,8 @@ impl Machine {
 
     /// Tells the creation of a held child that is named already.
     pub(super) fn take_named<P: Probe>(&mut self, child: Tid, probe: &mut P, output: &mut Output) {
-        if self.held.contains_key(&child)
+        let is_stopped = |held: &Held| matches!(held.state, HeldState::Stopped(..));
+        if self.held.get(&child).is_some_and(is_stopped)
             && let Some(parent) = self.named.remove(&child)
         {
             self.adopt(parent, child, probe, output);
@@ -152,7 +153,12 @@ impl Machine {
     }
 
     /// Tells the ends that were kept back, of tasks that ended before `until`.
-    fn bury_all<P: Probe>(&mut self, until: Duration, probe: &mut P, output: &mut Output) {
+    pub(super) fn bury_all<P: Probe>(
+        &mut self,
+        until: Duration,
+        probe: &mut P,
+        output: &mut Output,
+    ) {
         let (old, young) = std::mem::take(&mut self.limbo)
             .into_iter()
             .partition(|limbo| limbo.since <= until);
@@ -178,6 +184,8 @@ impl Machine {
         if self.strangers.remove(&tid) {
             return;
         }
+        // Named, but nothing can be read of it any more; or named in vain.
+        self.named.remove(&tid);
         let known = self.held.contains_key(&tid);
         if self.draining && !known {
             return;
@@ -263,6 +271,13 @@ impl Machine {
         self.tasks
             .values()
             .any(|task| task.vfork_parent == Some(tid))
+    }
+
+    /// Whether anything has waited so long that it has to be looked after.
+    pub fn is_due(&self, now: Duration) -> bool {
+        let long = |since: Duration| now.saturating_sub(since) >= SHORT;
+        self.limbo.iter().any(|limbo| long(limbo.since))
+            || self.held.values().any(|held| long(held.since))
     }
 
     /// Looks after children that are held and whose parent's event does not
@@ -369,17 +384,25 @@ impl Machine {
                 .held
                 .get(&child)
                 .is_some_and(|held| held.suspects.is_empty() && held.lost.is_empty());
+        let tids = probe.ns_tids(child).unwrap_or_default();
         let attached = Attached {
             parent,
-            own: child.0,
+            own: tids.last().copied().unwrap_or(child.0),
             orphan: true,
+        };
+        let is_process = tgid == Pid::from(child);
+        let unwanted = match self.settings.follow {
+            Follow::None => true,
+            Follow::Threads => is_process,
+            Follow::All => false,
         };
         let task = Task {
             comm: probe.comm(child),
             adopted: true,
             last_report: self.reports,
             silent,
-            ..Task::new(tgid, 0)
+            unwanted: unwanted && self.settings.stops != Stops::Seccomp,
+            ..Task::new(tgid, tids.len().saturating_sub(1) as u8)
         };
         let who = task.who(child);
         self.tasks.insert(child, task);

@@ -12,8 +12,9 @@ use crate::memory::read_exact;
 use crate::ptrace::probe::Probe;
 use crate::ptrace::task::Stopped;
 
-/// The largest structure that is copied: there is none so large yet.
-const COPY_MAX: u64 = 128;
+/// The largest structure that is copied, and that the kernel takes: a page, of
+/// which it knows the beginning and the rest is zero (clone3(2), E2BIG).
+const COPY_MAX: u64 = 4096;
 
 /// What the program set, and what holds something else for the time of a call.
 #[derive(Debug, Clone)]

@@ -73,6 +73,10 @@ impl Sink for SummaryView {
         Ok(())
     }
 
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn is_prompt(&self) -> bool {
         false
     }

@@ -66,6 +66,10 @@ impl Sink for TreeView {
         Ok(())
     }
 
+    fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     fn is_prompt(&self) -> bool {
         false
     }

@@ -70,7 +70,7 @@ proptest! {
         match finish {
             Finish::Overdue => {}
             Finish::Drain => run.machine.drain(&mut output),
-            Finish::LetGo => run.machine.let_go(Duration::ZERO, &mut output),
+            Finish::LetGo => run.machine.let_go(Duration::ZERO, &mut run.probe, &mut output),
         }
         run.take(output);
         if !matches!(finish, Finish::Overdue) {

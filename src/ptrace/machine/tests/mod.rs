@@ -6,10 +6,12 @@
 
 mod any;
 mod births;
+mod edges;
 mod execs;
 mod hidden;
 mod limits;
 mod orphans;
+mod waits;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -210,6 +212,10 @@ impl Probe for Answers {
         Ok(())
     }
 
+    fn behind_pidfd(&mut self, _: Tid, fd: i32) -> Option<Pid> {
+        (fd == 3).then_some(Pid(2))
+    }
+
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
         if self.ended.contains(&tid.0) {
             return None;
@@ -226,6 +232,7 @@ fn settings(stops: Stops, follow: bool) -> Settings {
         detach_on: DetachOn::Never,
         string_limit: 32,
         names: Wanted::No,
+        waits: Wanted::No,
         environment: Wanted::No,
     }
 }
@@ -239,6 +246,7 @@ fn start(stops: Stops) -> Start {
         abi: Abi::X86_64,
         stops,
         follow: Follow::All,
+        waits: Wanted::No,
     }
 }
 
@@ -356,6 +364,15 @@ fn line(event: &Event) -> String {
         EventKind::Start(_) => "start".to_owned(),
         EventKind::Attached(_) => format!("{tid} attached"),
         EventKind::Tracing => format!("{tid} traces"),
+        EventKind::Wait(wait) => {
+            let child = wait.child.map(|tid| tid.0);
+            format!("{tid} waited {:?} {child:?}", wait.answer)
+        }
+        EventKind::Kill(kill) => {
+            let target = kill.target.map(|tid| tid.0);
+            format!("{tid} signalled {target:?} {:?}", kill.answer)
+        }
+        EventKind::Orphaned { by } => format!("{tid} orphaned, {by} adopts"),
         EventKind::MustStay(signal) => format!("must stay: {signal}"),
     }
 }
