@@ -1,29 +1,34 @@
-//! The tree and the summary of a long trace: so many bytes a process, and no more.
+//! A long log, read and shown: the tree and the summary take so many bytes a process, and no more,
+//! the text none; and each shows all of it.
 
-use std::path::PathBuf;
+mod common;
+
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use common::run::Scratch;
 use forktrace::abi::{Abi, Call, Syscall};
 use forktrace::clone::{Request, Spec};
 use forktrace::config::{
     Destination, Detail, Fold, Glyphs, Look, Shown, Times, View, ViewKind, When, WholeLook,
 };
 use forktrace::event::{
-    Child, Create, End, Ended, Event, EventKind, Exec, Followed, Outcome, Usage,
+    Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Outcome, Start, Stops,
+    Target, Usage, Wanted,
 };
 use forktrace::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use forktrace::filter::Criteria;
 use forktrace::ids::{Comm, Pid, Tid};
+use forktrace::log::AtEnd;
+use forktrace::replay::Replay;
 use forktrace::tree::Threads;
+use forktrace::view::Pace;
 
 /// What the tree and the summary may take of memory, for each process.
 const BYTES_MAX: usize = 300;
-const KINDS: [(&str, ViewKind); 3] = [
-    ("tree", ViewKind::Tree),
-    ("summary", ViewKind::Summary),
-    ("summary-json", ViewKind::SummaryJson),
-];
+/// And the text of the whole, however long: of a log of some 30 MB, or more.
+const TEXT_MAX: usize = 1024 * 1024;
 
 /// How many processes; 333,000 make a log of a million events.
 fn processes() -> i32 {
@@ -108,24 +113,16 @@ fn peak() -> usize {
         * 1024
 }
 
-/// One view of the whole in a process of its own, so that nothing else counts.
-#[test]
-#[ignore = "run by the other test, in a process of its own"]
-fn one_view() {
-    let name = std::env::var("FORKTRACE_MEMORY_VIEW").expect("a view");
-    let (_, kind) = KINDS
-        .into_iter()
-        .find(|(word, _)| *word == name)
-        .expect("one of them");
-    let fold = match std::env::var("FORKTRACE_MEMORY_FOLD").as_deref() {
-        Ok("no") => Fold::No,
-        _ => Fold::Yes,
-    };
-    let view = View {
-        kind,
-        to: Destination::File(PathBuf::from("/dev/null")),
-    };
-    let look = Look {
+const VIEWS: [(&str, ViewKind, Fold); 5] = [
+    ("text", ViewKind::Text, Fold::Yes),
+    ("tree", ViewKind::Tree, Fold::Yes),
+    ("unfolded", ViewKind::Tree, Fold::No),
+    ("summary", ViewKind::Summary, Fold::Yes),
+    ("summary-json", ViewKind::SummaryJson, Fold::Yes),
+];
+
+fn look(fold: Fold) -> Look {
+    Look {
         string_limit: 32,
         detail: Detail::Normal,
         color: When::Never,
@@ -137,64 +134,136 @@ fn one_view() {
             fold,
             top: None,
         },
+    }
+}
+
+/// Writes a log of so many processes, three events each.
+fn write_log(path: &Path, processes: i32) {
+    let view = View {
+        kind: ViewKind::Json,
+        to: Destination::File(path.to_owned()),
     };
-    let mut sink = forktrace::view::open(
-        &view,
-        look,
-        &Criteria::default(),
-        forktrace::view::Pace::Prompt,
-    )
-    .expect("a view");
+    let criteria = Criteria::default();
+    let mut sink =
+        forktrace::view::open(&view, look(Fold::Yes), &criteria, Pace::Collected).expect("a log");
     let mut tell = |at: i32, tid: i32, kind: EventKind| {
         let event = Event {
             at: Duration::from_micros(at as u64),
             tid: Tid(tid),
             tgid: Pid(tid),
-            comm: Comm::default(),
+            comm: Comm::new(b"gcc"),
             kind,
         };
         sink.event(&event).expect("an event");
     };
+    let start = Start {
+        version: "0.1.0".to_owned(),
+        wall: Duration::ZERO,
+        monotonic: Duration::ZERO,
+        target: Target::Command(vec![b"make".to_vec()]),
+        abi: Abi::X86_64,
+        stops: Stops::Seccomp,
+        follow: Follow::All,
+        waits: Wanted::No,
+    };
+    tell(0, 1, EventKind::Start(Box::new(start)));
     tell(0, 1, exec(0));
-    let before = peak();
-    for number in 1..=processes() {
+    for number in 1..=processes {
         let pid = 2 + number % 30_000;
         tell(number * 3, 1, fork(pid));
         tell(number * 3 + 1, pid, exec(number));
         tell(number * 3 + 2, pid, exit(number));
     }
     sink.finish().expect("an end");
+}
+
+/// Shows a log as `forktrace view` does.
+fn show(log: &Path, kind: ViewKind, fold: Fold, to: &Path) {
+    let replay = Replay {
+        log: log.to_owned(),
+        at_end: AtEnd::Stop,
+        views: vec![View {
+            kind,
+            to: Destination::File(to.to_owned()),
+        }],
+        look: look(fold),
+        filter: Criteria::default(),
+    };
+    let mut said = Vec::new();
+    let replayed = forktrace::replay::replay(&replay, &mut |line| said.push(line.to_owned()));
+    assert_eq!(replayed.expect("a log").faults, 0);
+    assert_eq!(said, Vec::<String>::new());
+}
+
+/// For measuring by hand: `forktrace view` of this log.
+#[test]
+#[ignore = "writes a long log to FORKTRACE_MEMORY_LOG"]
+fn a_log() {
+    let path = std::env::var_os("FORKTRACE_MEMORY_LOG").expect("a path");
+    write_log(Path::new(&path), processes());
+}
+
+/// One view of the whole in a process of its own, so that nothing else counts.
+#[test]
+#[ignore = "run by the other test, in a process of its own"]
+fn one_view() {
+    let name = std::env::var("FORKTRACE_MEMORY_VIEW").expect("a view");
+    let scratch = PathBuf::from(std::env::var_os("FORKTRACE_MEMORY_SCRATCH").expect("a directory"));
+    let (_, kind, fold) = VIEWS
+        .into_iter()
+        .find(|(word, ..)| *word == name)
+        .expect("one of them");
+    show(&scratch.join("short"), kind, fold, &scratch.join("out"));
+    let before = peak();
+    show(&scratch.join("long"), kind, fold, &scratch.join(name));
     println!("grown {}", peak() - before);
 }
 
+/// How many bytes of memory a view takes of the long log.
+fn grown(view: &str, scratch: &Path) -> usize {
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--exact", "one_view", "--nocapture"])
+        .env("FORKTRACE_MEMORY_VIEW", view)
+        .env("FORKTRACE_MEMORY_SCRATCH", scratch)
+        .output()
+        .expect("this program again");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{view}: {out}");
+    let (_, rest) = out.split_once("grown ").expect("a number");
+    let number = rest.split_whitespace().next();
+    number.and_then(|word| word.parse().ok()).expect("a number")
+}
+
 #[test]
-fn so_many_bytes_a_process() {
-    for (view, fold) in [
-        ("tree", "yes"),
-        ("tree", "no"),
-        ("summary", "yes"),
-        ("summary-json", "yes"),
-    ] {
-        let output = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--ignored", "--exact", "one_view", "--nocapture"])
-            .env("FORKTRACE_MEMORY_VIEW", view)
-            .env("FORKTRACE_MEMORY_FOLD", fold)
-            .output()
-            .expect("this program again");
-        let out = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{view}: {out}");
-        let (_, rest) = out.split_once("grown ").expect("a number");
-        let grown: usize = rest
-            .split_whitespace()
-            .next()
-            .unwrap()
-            .parse()
-            .expect("a number");
-        let each = grown / processes() as usize;
-        println!("{view}, folded: {fold}: {each} bytes a process");
-        assert!(
-            each <= BYTES_MAX,
-            "{view}, folded: {fold}: {each} bytes a process"
-        );
+fn a_long_log_is_shown_whole_in_little_memory() {
+    let scratch = Scratch::new();
+    let directory = scratch.file(".");
+    write_log(&directory.join("short"), 1);
+    write_log(&directory.join("long"), processes());
+    let count = processes() as usize;
+    for (view, kind, _) in VIEWS {
+        let grown = grown(view, &directory);
+        println!("{view}: {} bytes a process", grown / count);
+        let most = match kind {
+            ViewKind::Text => TEXT_MAX,
+            _ => BYTES_MAX * count,
+        };
+        assert!(grown <= most, "{view}: {} bytes a process", grown / count);
     }
+    let shown = |view: &str| std::fs::read_to_string(directory.join(view)).expect("what it shows");
+    let lines = |view: &str| shown(view).lines().count();
+    assert_eq!(lines("text"), 1 + 3 * count);
+    assert_eq!(lines("unfolded"), 1 + count);
+    let (failed, went) = (count / 1000, count - count / 1000);
+    let tree = shown("tree");
+    let counts: Vec<&str> = tree.split('×').skip(1).collect();
+    let counts: Vec<&str> = counts
+        .iter()
+        .filter_map(|text| text.split(' ').next())
+        .collect();
+    assert_eq!(counts, [went.to_string(), failed.to_string()], "{tree}");
+    assert!(shown("summary").contains(&format!("created   {count} processes, 0 threads")));
+    let json: serde_json::Value = serde_json::from_str(&shown("summary-json")).expect("JSON");
+    assert_eq!(json["processes_created"], count);
+    assert_eq!(json["by_executed_program"][0]["count"], count + 1);
 }

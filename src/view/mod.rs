@@ -12,6 +12,8 @@ pub mod style;
 pub mod summary;
 pub mod summary_json;
 pub mod syntax;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod text;
 pub mod times;
 pub mod tree;

@@ -8,6 +8,7 @@ use crate::event::testing::{SPAWN, Story, start};
 use crate::event::{EventKind, Lost, Stops};
 use crate::filter::{Criteria, Happening, Kept};
 use crate::tree::tests::any_story;
+use crate::view::tests::any_events;
 use crate::view::units::columns;
 
 const LOOK: WholeLook = WholeLook {
@@ -208,6 +209,11 @@ unreaped  0 alive at the end; 0 processes outlived their parents; who waited for
 }
 
 proptest! {
+    #[test]
+    fn any_events_are_summed_up(events in any_events(), width in 1..100_usize) {
+        written(&events, LOOK, Some(width));
+    }
+
     /// What is counted is what the filter keeps.
     #[test]
     fn a_filter_counts_what_it_keeps(events in any_story(), pid in 1..12, which in 0..4) {

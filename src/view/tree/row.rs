@@ -118,10 +118,13 @@ impl Row {
     }
 }
 
-/// A command without the directories of its program: `…/cc1 -quiet`.
+/// A command without the directories of its program: `…/cc1 -quiet`. But exe in
+/// /proc, by which a program starts itself again, is no name of its own.
 fn without_directories(command: &str, glyphs: Glyphs) -> Option<String> {
     let path = command.split(' ').next()?;
-    let (directories, _) = path.rsplit_once('/').filter(|_| path.starts_with('/'))?;
+    let (directories, _) = path
+        .rsplit_once('/')
+        .filter(|_| path.starts_with('/') && !path.starts_with("/proc/"))?;
     (columns(directories) > columns(ellipsis(glyphs)))
         .then(|| format!("{}{}", ellipsis(glyphs), &command[directories.len()..]))
 }
@@ -192,6 +195,8 @@ mod tests {
         assert!(written(row(), None).contains("4281 /usr/lib/gcc/x86_64-linux-gnu/12/cc1 -quiet"));
         assert_eq!(without_directories("/cc1 -x", Glyphs::Unicode), None);
         assert_eq!(without_directories("a/cc1", Glyphs::Unicode), None);
+        let itself = "/proc/self/exe --type=utility";
+        assert_eq!(without_directories(itself, Glyphs::Unicode), None);
     }
 
     #[test]

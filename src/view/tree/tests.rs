@@ -11,6 +11,7 @@ use crate::filter::{Criteria, Filter, Happening, Went};
 use crate::tree::tests::any_story;
 use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
+use crate::view::tests::any_events;
 use crate::view::units::columns;
 use crate::view::whole::Whole;
 
@@ -572,18 +573,26 @@ proptest! {
         let shown = drawn_of(&events, style, Some(all));
         let (note, rest) = shown.split_once('\n').unwrap();
         prop_assert!(note.starts_with("# filtered: "), "{}", note);
-        // One that is known as a creator only has no facts, and a thread that is
-        // known by its exec only has no event of its own.
         let heads = |text: &str| -> Vec<String> {
             let heads = text.lines().map(|line| line.split("  # ").next().unwrap().to_owned());
             heads.collect()
         };
-        if !events.iter().any(|event| matches!(event.kind, EventKind::Superseded { .. })) {
+        // One that is known as a creator only has no facts, and a thread that is
+        // known so, or by its exec, has no event of its own.
+        if !kept {
             prop_assert_eq!(heads(rest), heads(&whole));
         }
         let some = Criteria { pids: vec![pid], ..Criteria::default() };
         let shown = drawn_of(&events, style, Some(some));
         prop_assert!(shown.lines().count() <= whole.lines().count() + 1);
+    }
+
+    /// In any width, with any depth of threads.
+    #[test]
+    fn any_events_are_drawn(events in any_events(), width in 1..100_usize, kept: bool) {
+        let threads = if kept { Threads::Kept } else { Threads::Counted };
+        let look = WholeLook { threads, ..LOOK };
+        drawn(&events, Style { look, width: Some(width), ..STYLE });
     }
 
     /// Every process is shown once, whatever came; folding hides none.
