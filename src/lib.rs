@@ -78,7 +78,7 @@ use event::{End, EventKind, Stops, Wanted};
 use ids::Signal;
 use ptrace::signals::WhileBlocked;
 use ptrace::spawn::LaunchError;
-use ptrace::{How, Order, Tracer};
+use ptrace::{How, Tracer};
 use source::{Next, Source};
 use view::sinks::{Sinks, Trace};
 use view::status::Status;
@@ -120,10 +120,6 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         ticks: match status {
             Some(_) => Wanted::Yes,
             None => Wanted::No,
-        },
-        order: match views.iter().any(|(_, sink)| sink.is_prompt()) {
-            true => Order::EventFirst,
-            false => Order::TraceeFirst,
         },
     };
     let mut tracer = match &config.what {

@@ -32,10 +32,6 @@ impl Sink for Filtered {
         self.sink.output()
     }
 
-    fn is_prompt(&self) -> bool {
-        self.sink.is_prompt()
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         self.sink.quiet()
     }

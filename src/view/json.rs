@@ -38,10 +38,6 @@ impl Sink for JsonView {
         &mut self.output
     }
 
-    fn is_prompt(&self) -> bool {
-        !self.output.collects()
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         self.output.flush()
     }

@@ -111,10 +111,6 @@ pub trait Sink {
     /// Where it writes.
     fn output(&mut self) -> &mut Output;
 
-    /// Whether each event is shown at once, to somebody who may see it beside
-    /// what the program itself writes.
-    fn is_prompt(&self) -> bool;
-
     /// Nothing happened for a moment: writes what was collected.
     ///
     /// # Errors

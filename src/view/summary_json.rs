@@ -65,10 +65,6 @@ impl Sink for SummaryJsonView {
         &mut self.output
     }
 
-    fn is_prompt(&self) -> bool {
-        false
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         Ok(())
     }

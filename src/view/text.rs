@@ -70,10 +70,6 @@ impl Sink for TextView {
         &mut self.output
     }
 
-    fn is_prompt(&self) -> bool {
-        !self.output.collects()
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         self.output.flush()
     }

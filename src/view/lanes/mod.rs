@@ -85,10 +85,6 @@ impl Sink for LanesView {
         self.write(&rows)
     }
 
-    fn is_prompt(&self) -> bool {
-        !self.output.collects()
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         self.output.flush()
     }

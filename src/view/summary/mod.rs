@@ -77,10 +77,6 @@ impl Sink for SummaryView {
         &mut self.output
     }
 
-    fn is_prompt(&self) -> bool {
-        false
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         Ok(())
     }

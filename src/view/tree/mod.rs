@@ -70,10 +70,6 @@ impl Sink for TreeView {
         &mut self.output
     }
 
-    fn is_prompt(&self) -> bool {
-        false
-    }
-
     fn quiet(&mut self) -> io::Result<()> {
         Ok(())
     }
