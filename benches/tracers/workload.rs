@@ -120,7 +120,7 @@ impl Workload {
                 let title = format!("{} × getppid", grouped(n));
                 Workload::counted(kind, title, fixtures.path("calls"), n, (0, 0))
             }
-            Kind::Make => make(count(150, 10), directory)?,
+            Kind::Make => make(count(50, 10), directory)?,
             Kind::Cargo if size == Size::Quick => return Err("not with --quick".to_owned()),
             Kind::Cargo => cargo(directory),
         };
