@@ -76,6 +76,12 @@ impl Config {
         Wanted::by_any(views.chain([self.waits]))
     }
 
+    /// Whether somebody asks who adopts orphans.
+    pub fn orphans(&self) -> Wanted {
+        let views = self.views.iter().map(|view| view.kind.sees_orphans());
+        Wanted::by_any(views.chain([self.waits()]))
+    }
+
     /// Whether somebody asks for what processes used.
     pub fn usage(&self) -> Wanted {
         Wanted::by_any(self.views.iter().map(|view| view.kind.usage()))
@@ -140,6 +146,14 @@ impl ViewKind {
             ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
                 Wanted::Yes
             }
+        }
+    }
+
+    /// Whether it shows who adopts orphans.
+    pub fn sees_orphans(self) -> Wanted {
+        match self {
+            ViewKind::Json | ViewKind::Lanes | ViewKind::Tree => Wanted::Yes,
+            ViewKind::Text | ViewKind::Summary | ViewKind::SummaryJson => Wanted::No,
         }
     }
 

@@ -80,7 +80,7 @@ pub enum EventKind {
     /// The parent of the process ended, and this process is its parent now: init
     /// or a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)); 0 where that is outside
     /// of the tracer's pid namespace. Told after the parent's end, under the
-    /// orphan's leader. Likewise.
+    /// orphan's leader. Only where somebody asked.
     Orphaned {
         /// The new parent.
         by: Pid,
@@ -173,7 +173,7 @@ pub struct Start {
     pub stops: Stops,
     /// Which descendants are followed.
     pub follow: Follow,
-    /// Whether waits, signals and the adoption of orphans are told.
+    /// Whether waits and signals are told.
     pub waits: Wanted,
 }
 

@@ -107,7 +107,7 @@ line! {
         stops: Stops,
         /// Which descendants were followed.
         follow: Follow,
-        /// Whether the log has waits, signals and orphans.
+        /// Whether the log has waits and signals.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         waits: bool,
     }

@@ -76,6 +76,8 @@ pub struct How {
     pub usage: Wanted,
     /// Whether calls that wait and that send signals are told.
     pub waits: Wanted,
+    /// Whether it is told who adopts orphans.
+    pub orphans: Wanted,
     /// Whether it is told several times a second that nothing happens.
     pub ticks: Wanted,
 }
@@ -247,6 +249,7 @@ impl Tracer {
             string_limit: how.string_limit,
             names: how.names,
             waits: how.waits,
+            orphans: how.orphans,
             environment: how.environment,
         };
         let (wall, monotonic) = sys::clocks();
