@@ -113,7 +113,6 @@ pub enum EventKind {
 /// A thread that is there, though no creation of it was told: it ran already
 /// when tracing began, or its creator was killed before it could report it.
 /// Its name is that of the event.
-/// Its name is that of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// The parent of its process.
