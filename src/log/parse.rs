@@ -8,22 +8,14 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use super::line::{
-    AttachLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine, ExitLine, Failure,
-    Gaps, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine, SupersededLine, VforkDoneLine,
+    AttachLine, EndLine, ExitLine, MustStayLine, OrphanedLine, PlainLine, StartLine,
+    SupersededLine, VforkDoneLine,
 };
-use super::types::{Hex, HexBytes, HexWords, Word, Words};
+use super::types::Word;
 use super::{FORMAT, MAJOR};
-use crate::abi::{Call, Syscall};
-use crate::clone::args::{SIZE_MAX, SIZE_VER0};
-use crate::clone::{
-    Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
-};
-use crate::event::{
-    Attached, Child, Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target,
-    Usage, Wanted,
-};
-use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
-use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use crate::event::{Attached, End, Ended, Event, EventKind, Lost, Start, Target, Usage, Wanted};
+use crate::exec::Text;
+use crate::ids::{Comm, Pid, Signal, Tid};
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,6 +47,8 @@ macro_rules! event {
     };
 }
 
+mod creation;
+mod exec;
 mod waits;
 
 /// Reads one line, without its newline.
@@ -73,16 +67,16 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
         }
     };
     let event = match event {
-        b"create" => creation(json(text)?)?,
+        b"create" => creation::made(json(text)?)?,
         b"exit" => exit(json(text)?)?,
-        b"exec" => exec(json(text)?)?,
+        b"exec" => exec::done(json(text)?)?,
         b"vfork_done" => {
             let line: VforkDoneLine<'_> = json(text)?;
             let child = Tid(line.child_tid);
             event!(line, EventKind::VforkDone { child })
         }
-        b"create_failed" => failed_creation(json(text)?)?,
-        b"exec_failed" => failed_exec(json(text)?)?,
+        b"create_failed" => creation::failed(json(text)?)?,
+        b"exec_failed" => exec::failed(json(text)?)?,
         b"start" => start(json(text)?)?,
         b"superseded" => {
             let line: SupersededLine<'_> = json(text)?;
@@ -206,7 +200,7 @@ struct Version<'a> {
 fn start(line: StartLine<'_>) -> Result<Event, Fault> {
     let target = match (line.command, line.pids) {
         (Some(command), _) => {
-            let items = exact(command, line.command_hex)?;
+            let items = exec::exact(command, line.command_hex)?;
             let words = items.into_iter().map(|item| match item {
                 Text::Bytes { bytes, .. } => Ok(bytes),
                 Text::Null | Text::Unreadable(_) => Err("null in command".to_owned()),
@@ -230,267 +224,6 @@ fn start(line: StartLine<'_>) -> Result<Event, Fault> {
         },
     };
     Ok(event!(line, EventKind::Start(Box::new(start))))
-}
-
-/// What was asked for, of a line of a creating call.
-macro_rules! request {
-    ($line:ident) => {
-        request(
-            Syscall {
-                abi: $line.abi,
-                nr: $line.nr,
-                args: $line.args.map(|Hex(value)| value),
-            },
-            $line.clone_args.map(|words| words.map(|Hex(value)| value)),
-            $line.set_tid.map(|pids| pids.into_owned()),
-            match ($line.clone_args_tail_unreadable, $line.clone_args_tail_hex) {
-                (true, _) => TailSeen::Unreadable,
-                (false, Some(HexBytes(head))) => TailSeen::NonZero(head.into_owned()),
-                (false, None) => TailSeen::Zero,
-            },
-            $line.tls_segment,
-        )
-    };
-}
-
-/// A tail, but for its length, which the call tells.
-enum TailSeen {
-    Zero,
-    NonZero(Vec<u8>),
-    Unreadable,
-}
-
-fn request(
-    syscall: Syscall,
-    words: Option<[u64; 11]>,
-    set_tid: Option<Vec<i32>>,
-    tail: TailSeen,
-    segment: Option<Segment>,
-) -> Result<Request, Fault> {
-    let tls = |register| match segment {
-        None => Tls::Address(register),
-        Some(desc) => Tls::Segment(UserDesc {
-            entry_number: desc.entry_number,
-            base_addr: desc.base_addr,
-            limit: desc.limit,
-            bits: desc.bits,
-        }),
-    };
-    let spec = match syscall.call() {
-        Some(Call::Fork) => Spec::Fork,
-        Some(Call::Vfork) => Spec::Vfork,
-        Some(Call::Clone) => {
-            let order = syscall.abi.clone_order();
-            Spec::Clone(LegacyClone {
-                flags: syscall.args[order.flags],
-                stack: syscall.args[order.stack],
-                parent_tid: syscall.args[order.parent_tid],
-                child_tid: syscall.args[order.child_tid],
-                tls: tls(syscall.args[order.tls]),
-            })
-        }
-        Some(Call::Clone3) => {
-            let [addr, size, ..] = syscall.args;
-            let last = usize::try_from(size).map_or(SIZE_MAX, |size| size.min(SIZE_MAX));
-            let last = last.saturating_sub(1);
-            let body = match words {
-                _ if size < SIZE_VER0 as u64 => Body::TooSmall,
-                None => Body::Unreadable,
-                Some(words) => Body::Read {
-                    args: clone_args(words),
-                    tls: tls(words[7]),
-                    set_tid: set_tid.map_or(SetTid::Address, SetTid::Pids),
-                    tail: match tail {
-                        TailSeen::Zero => Tail::Zero,
-                        TailSeen::NonZero(head) => Tail::NonZero { head, last },
-                        TailSeen::Unreadable => Tail::Unreadable { last },
-                    },
-                },
-            };
-            Spec::Clone3(Clone3 { addr, size, body })
-        }
-        _ => {
-            return Err(format!(
-                "number {} of {} is no call that creates",
-                syscall.nr,
-                syscall.abi.name()
-            ));
-        }
-    };
-    Ok(Request { syscall, spec })
-}
-
-fn clone_args(words: [u64; 11]) -> CloneArgs {
-    let [
-        flags,
-        pidfd,
-        child_tid,
-        parent_tid,
-        exit_signal,
-        stack,
-        stack_size,
-        tls,
-        rest @ ..,
-    ] = words;
-    let [set_tid, set_tid_size, cgroup] = rest;
-    CloneArgs {
-        flags: CloneFlags(flags),
-        pidfd,
-        child_tid,
-        parent_tid,
-        exit_signal,
-        stack,
-        stack_size,
-        tls,
-        set_tid,
-        set_tid_size,
-        cgroup,
-    }
-}
-
-fn creation(line: CreateLine<'_>) -> Result<Event, Fault> {
-    let child = Child {
-        tid: line.child_tid.map(Tid),
-        returned: line.returned,
-        own: line.child_own_tid,
-        followed: line.followed,
-        parent_tid: line.stored_parent_tid,
-        pidfd: line.stored_pidfd,
-    };
-    let create = Create {
-        request: request!(line)?,
-        outcome: Outcome::Created(child),
-        latency: line.latency_ns.map(Duration::from_nanos),
-    };
-    Ok(event!(line, EventKind::Create(Box::new(create))))
-}
-
-fn failed_creation(line: CreateFailedLine<'_>) -> Result<Event, Fault> {
-    let outcome = match (line.outcome, line.errno_nr, line.skipped_value) {
-        (Failure::Error, Some(errno), _) => Outcome::Failed(Errno(errno)),
-        (Failure::Error, None, _) => return Err("no errno_nr".to_owned()),
-        (Failure::Killed, _, _) => Outcome::Unknown,
-        (Failure::Skipped, _, Some(value)) => Outcome::Skipped(value),
-        (Failure::Skipped, _, None) => return Err("no skipped_value".to_owned()),
-    };
-    let create = Create {
-        request: request!(line)?,
-        outcome,
-        latency: line.latency_ns.map(Duration::from_nanos),
-    };
-    Ok(event!(line, EventKind::Create(Box::new(create))))
-}
-
-/// What was asked for, of a line of an exec call.
-macro_rules! call {
-    ($line:ident) => {{
-        let syscall = match ($line.abi, $line.nr, $line.args) {
-            (Some(abi), Some(nr), Some(args)) => Some(Syscall {
-                abi,
-                nr,
-                args: args.map(|Hex(value)| value),
-            }),
-            (None, None, None) => None,
-            _ => return Err("abi, nr and args only in part".to_owned()),
-        };
-        let call = match &syscall {
-            Some(syscall) => syscall.call(),
-            None => Some($line.syscall),
-        };
-        ExecCall {
-            syscall,
-            call: call
-                .filter(|call| matches!(call, Call::Execve | Call::Execveat))
-                .ok_or("not an exec call")?,
-            path: match ($line.path_hex, $line.path, $line.path_unreadable) {
-                (Some(HexBytes(bytes)), _, _) | (None, Some(Word(bytes)), _) => Text::Bytes {
-                    bytes: bytes.into_owned(),
-                    truncated: $line.path_truncated,
-                },
-                (None, None, Some(Hex(addr))) => Text::Unreadable(addr),
-                (None, None, None) => Text::Null,
-            },
-            argv: strings($line.argv, $line.argv_hex, $line.argv_gaps)?.ok_or("no argv")?,
-            env: Env {
-                addr: $line.env_addr.map(|Hex(addr)| addr),
-                vars: $line.env_vars.map(|vars| vars as usize),
-                unterminated: $line.env_unterminated,
-                text: strings($line.env, $line.env_hex, $line.env_gaps)?,
-            },
-        }
-    }};
-}
-
-fn exec(line: ExecLine<'_>) -> Result<Event, Fault> {
-    let exec = Exec {
-        call: call!(line),
-        result: Some(Ok(())),
-        continues_as: line.continues_as_tid.map(Tid),
-        releases: line.releases_tid.map(Tid),
-        latency: line.latency_ns.map(Duration::from_nanos),
-    };
-    Ok(event!(line, EventKind::Exec(Box::new(exec))))
-}
-
-fn failed_exec(line: ExecFailedLine<'_>) -> Result<Event, Fault> {
-    let result = match (line.outcome, line.errno_nr) {
-        (Failure::Error, Some(errno)) => Some(Err(Errno(errno))),
-        (Failure::Error, None) => return Err("no errno_nr".to_owned()),
-        (Failure::Killed | Failure::Skipped, _) => None,
-    };
-    let exec = Exec {
-        call: call!(line),
-        result,
-        continues_as: None,
-        releases: None,
-        latency: line.latency_ns.map(Duration::from_nanos),
-    };
-    Ok(event!(line, EventKind::Exec(Box::new(exec))))
-}
-
-/// A list with the exact bytes of what is no text in it.
-fn exact(list: Words<'_>, hex: Option<HexWords<'_>>) -> Result<Vec<Text>, Fault> {
-    let mut items = list.0.into_owned();
-    if let Some(HexWords(exact)) = hex {
-        if exact.len() != items.len() {
-            return Err("a list and its bytes are of different lengths".to_owned());
-        }
-        for (item, exact) in items.iter_mut().zip(exact.into_owned()) {
-            if exact != Text::Null {
-                *item = exact;
-            }
-        }
-    }
-    Ok(items)
-}
-
-/// An array of strings; `None` where the line has none.
-fn strings(
-    list: Option<Words<'_>>,
-    hex: Option<HexWords<'_>>,
-    gaps: Option<Gaps>,
-) -> Result<Option<Strings>, Fault> {
-    let gaps = gaps.unwrap_or_default();
-    let Some(list) = list else {
-        return Ok(gaps.addr.map(|Hex(addr)| Strings::Address(addr)));
-    };
-    let mut items = exact(list, hex)?;
-    let out_of_range = || "an index outside of its list".to_owned();
-    for index in gaps.truncated {
-        match items.get_mut(index) {
-            Some(Text::Bytes { truncated, .. }) => *truncated = true,
-            _ => return Err(out_of_range()),
-        }
-    }
-    for (index, Hex(addr)) in gaps.unreadable.into_iter().zip(gaps.unreadable_addr) {
-        *items.get_mut(index).ok_or_else(out_of_range)? = Text::Unreadable(addr);
-    }
-    let end = match (gaps.ended_at, gaps.more) {
-        (Some(Hex(addr)), _) => ListEnd::Unreadable(addr),
-        (None, true) => ListEnd::More,
-        (None, false) => ListEnd::Complete,
-    };
-    Ok(Some(Strings::List { items, end }))
 }
 
 fn exit(line: ExitLine<'_>) -> Result<Event, Fault> {
