@@ -34,6 +34,11 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// A time in nanoseconds; the most that they can say is 584 years.
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Event {
     /// As if no more of each string had been read than `limit` bytes, and of
     /// each list than `limit` strings: what a view shows of an event whose

@@ -10,9 +10,10 @@ use super::line::{
 };
 use super::types::{HexBytes, HexWords, Word, Words};
 use super::{FORMAT, VERSION};
-use crate::event::{End, Ended, Event, EventKind, Lost, Start, Target, Usage, Wanted};
+use crate::event::{
+    End, Ended, Event, EventKind, Lost, Start, Target, Usage, Wanted, nanoseconds as ns,
+};
 use crate::exec::Text;
-use crate::ids::Errno;
 
 /// Writes the lines of a log.
 #[derive(Debug, Default)]
@@ -49,11 +50,6 @@ fn line(out: &mut Vec<u8>, line: &Line<'_>) -> io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.push(b'\n');
     Ok(())
-}
-
-/// Nanoseconds; the range of a line is 584 years.
-fn ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn word(bytes: &[u8]) -> Word<'_> {
@@ -145,14 +141,6 @@ fn start_line<'a>(event: &'a Event, start: &'a Start) -> StartLine<'a> {
         follow: start.follow,
         waits: start.waits == Wanted::Yes,
     })
-}
-
-/// An error's name; the restart codes have theirs.
-fn errno_name(errno: Errno) -> Option<String> {
-    match errno.restart() {
-        Some((name, _)) => Some(name.to_owned()),
-        None => errno.name(),
-    }
 }
 
 fn exit_line<'a>(event: &'a Event, ended: &Ended) -> ExitLine<'a> {

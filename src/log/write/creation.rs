@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use super::super::line::{CreateFailedLine, CreateLine, Failure, Line, Segment};
 use super::super::types::{Hex, HexBytes, Names};
-use super::{errno_name, ns, word};
+use super::{ns, word};
 use crate::clone::{Body, Clone3, CloneArgs, CloneFlags, Request, SetTid, Spec, Stack, Tail, Tls};
 use crate::event::{Create, Event, Outcome};
+use crate::ids::Errno;
 
 /// A line of a creating call, with what was asked for.
 macro_rules! creating {
@@ -81,7 +82,7 @@ pub(super) fn line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
     };
     Line::CreateFailed(creating!(CreateFailedLine of event, create {
         outcome,
-        errno: error.and_then(errno_name),
+        errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         skipped_value: value,
     }))

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use super::super::line::{ExecFailedLine, ExecLine, Failure, Gaps, Line};
 use super::super::types::{Hex, HexBytes, HexWords, Words};
-use super::{errno_name, ns, word};
+use super::{ns, word};
 use crate::event::{Event, Exec};
 use crate::exec::{ListEnd, Strings, Text};
+use crate::ids::Errno;
 
 /// A line of an exec call, with what was asked for.
 macro_rules! executing {
@@ -58,7 +59,7 @@ pub(super) fn line<'a>(event: &'a Event, exec: &'a Exec) -> Line<'a> {
     };
     Line::ExecFailed(executing!(ExecFailedLine of event, exec {
         outcome,
-        errno: error.and_then(errno_name),
+        errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
     }))
 }

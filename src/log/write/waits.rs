@@ -2,7 +2,7 @@
 
 use super::super::line::{KillLine, SigInfoLine, WaitLine};
 use super::super::types::{Hex, HexBytes};
-use super::{errno_name, ns, word};
+use super::{ns, word};
 use crate::event::{End, Event, Kill, Wait};
 use crate::ids::Errno;
 use crate::waits::Change;
@@ -42,7 +42,7 @@ pub(super) fn wait<'a>(event: &'a Event, wait: &Wait) -> WaitLine<'a> {
         child_utime: wait.stored.usage.map(|times| times.user.into()),
         child_stime: wait.stored.usage.map(|times| times.system.into()),
         returned,
-        errno: error.and_then(errno_name),
+        errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         siginfo: wait.stored.info.as_ref().map(siginfo),
         abi: syscall.abi,
@@ -62,7 +62,7 @@ pub(super) fn kill<'a>(event: &'a Event, kill: &Kill) -> KillLine<'a> {
         signal: signal.to_string(),
         signal_nr: signal.0,
         returned,
-        errno: error.and_then(errno_name),
+        errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         siginfo: kill.call.info.as_ref().map(siginfo),
         abi: syscall.abi,
