@@ -90,7 +90,7 @@ fn recordings_are_shown_as_ever() {
         let outcome = run(["view", &log]);
         assert_shown(&format!("{name}.txt"), &outcome.out());
         let said = match *name {
-            "truncated" | "broken" => recording(&format!("{name}.err")),
+            "truncated" | "unknown" | "broken" => recording(&format!("{name}.err")),
             _ => String::new(),
         };
         assert_eq!(outcome.err(), said, "{name}");
@@ -112,6 +112,32 @@ fn recordings_are_written_again_as_they_were() {
                 .check_line(line)
                 .unwrap_or_else(|error| panic!("{name}: {error}: {line}"));
         }
+    }
+}
+
+/// A log out of which lines were taken, or into which some were put, is not whole.
+#[test]
+fn missing_lines_are_counted() {
+    let scratch = Scratch::new();
+    let log = recording("ruby.ndjson");
+    let lines: Vec<&str> = log.lines().collect();
+    let [without_one, without_three] = [&[4][..], &[2, 4, 5]].map(|missing: &[usize]| {
+        let kept = lines.iter().enumerate();
+        let kept = kept.filter(|(index, _)| !missing.contains(index));
+        kept.map(|(_, line)| format!("{line}\n"))
+            .collect::<String>()
+    });
+    let with_one = log.replacen(lines[9], &format!("{0}\n{0}", lines[9]), 1);
+    for (content, said) in [
+        (without_one, "1 line is missing"),
+        (without_three, "3 lines are missing"),
+        (with_one, "1 line more than was recorded"),
+    ] {
+        let file = text(&scratch.write("log", &content));
+        let shown = run(["view", "--json", &file]);
+        shown.assert_code(0);
+        assert_eq!(shown.err(), format!("forktrace: {file}: {said}\n"));
+        assert!(!shown.out().contains("\"event\":\"end\""), "{said}");
     }
 }
 

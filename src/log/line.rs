@@ -196,6 +196,7 @@ line! {
 pub struct EndLine {
     /// The time of the last event.
     pub time_ns: u64,
-    /// Lines before this one, the header with them.
+    /// How many lines stand before this one: the header, and one for each event
+    /// after it.
     pub events: u64,
 }

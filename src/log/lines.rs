@@ -64,7 +64,7 @@ pub enum Piece {
 }
 
 /// How much is read at once, in bytes.
-const CHUNK: usize = 256 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 /// The longest line that is one: an exec with all that a kernel takes as
 /// arguments and environment, escaped.
 const LINE_MAX: usize = 64 * 1024 * 1024;
@@ -118,9 +118,14 @@ impl Lines {
         &self.buffer[at]
     }
 
-    /// Whether all that was read has been handed out.
-    pub fn is_drained(&self) -> bool {
-        self.start == self.end
+    /// Whether anything follows the line handed out last. Of a pipe that is what
+    /// comes within a moment.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn has_more(&mut self) -> io::Result<bool> {
+        while self.start == self.end && !self.at_end && self.fill()? {}
+        Ok(self.start < self.end)
     }
 
     /// What comes next. Says [`Piece::Quiet`] again and again where it waits.
