@@ -358,6 +358,31 @@ fn a_growing_log_is_followed_to_its_end() {
     assert!(recording("ruby.txt").starts_with(&outcome.out()));
 }
 
+/// A file that was emptied is another recording: nothing of it is taken for the rest of
+/// the old one.
+#[test]
+fn a_log_that_begins_anew_ends_the_following() {
+    let scratch = Scratch::new();
+    let log = recording("ruby.ndjson");
+    let half = log.len() / 2;
+    let file = scratch.write("log", &log[..half]);
+    let view = ["view", "--follow", &text(&file)].map(str::to_owned);
+    let running = Run::new([text(&forktrace())].iter().chain(&view)).start();
+    running.wait_for_out("22862 +++ exited with 3 +++\n");
+    scratch.write("log", &log[..half / 2]);
+    let outcome = running.finish();
+    outcome.assert_code(1);
+    assert_eq!(
+        outcome.err(),
+        format!(
+            "forktrace: cannot read {}: it was emptied while it was followed; perhaps it is \
+             recorded anew\n",
+            text(&file)
+        )
+    );
+    assert!(recording("ruby.txt").starts_with(&outcome.out()));
+}
+
 /// forktrace killed at any moment leaves whole lines but for the last, which the kernel may
 /// cut where a kill comes into the middle of a write.
 #[test]

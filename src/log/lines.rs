@@ -3,7 +3,7 @@
 //! the buffer that it was read into.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -189,6 +189,11 @@ impl Lines {
             // The end of a pipe is the end of whoever wrote it.
             Ok(0) if self.waits || self.signals.is_none() => self.at_end = true,
             Ok(0) => {
+                if self.file.metadata()?.len() < self.file.stream_position()? {
+                    return Err(io::Error::other(
+                        "it was emptied while it was followed; perhaps it is recorded anew",
+                    ));
+                }
                 self.wait(LOOK_AGAIN_MS)?;
                 return Ok(self.at_end);
             }
