@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +16,7 @@ use common::fixture::fixture;
 use common::program::need;
 use common::run::{Outcome, Run, Scratch, forktrace};
 use common::schema::Schema;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -356,6 +358,43 @@ fn a_growing_log_is_followed_to_its_end() {
     assert_eq!(outcome.status.signal(), Some(Signal::SIGINT as i32));
     assert_eq!(outcome.err(), "");
     assert!(recording("ruby.txt").starts_with(&outcome.out()));
+}
+
+/// Nor does it take a reader that reads: what nobody reads is given up, other views are
+/// finished.
+#[test]
+fn following_is_ended_while_nobody_reads() {
+    let scratch = Scratch::new();
+    let log = recording("ruby.ndjson");
+    let (header, _) = log.split_once('\n').expect("a header");
+    let exits = (2..20_000).map(|tid| {
+        format!(
+            "{{\"event\":\"exit\",\"time_ns\":282991,\"tid\":{tid},\"tgid\":{tid},\
+             \"comm\":\"\",\"exit_status\":0}}\n"
+        )
+    });
+    let content = std::iter::once(format!("{header}\n")).chain(exits);
+    let file = text(&scratch.write("log", &content.collect::<String>()));
+    let summary = scratch.file("summary");
+    let views = format!("text,summary:{}", text(&summary));
+    let words = ["view", "--follow", &file, "--as", &views].map(str::to_owned);
+    let (_unread, full) = std::io::pipe().expect("a pipe");
+    let stdout = full.try_clone().expect("a descriptor");
+    let mut running = Run::new([text(&forktrace())].iter().chain(&words))
+        .stdio(Stdio::null(), stdout.into(), Stdio::piped())
+        .start();
+    common::proc::eventually("a full pipe", || {
+        let mut pipe = [PollFd::new(full.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut pipe, PollTimeout::ZERO) == Ok(0)
+    });
+    running.signal(Signal::SIGTERM);
+    let status = running.wait();
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status:?}");
+    assert_eq!(
+        running.finish().err(),
+        "forktrace: cannot write to standard output: nobody reads it\n"
+    );
+    assert!(read(&summary).contains("created "), "{}", read(&summary));
 }
 
 /// A file that was emptied is another recording: nothing of it is taken for the rest of

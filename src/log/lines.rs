@@ -226,14 +226,21 @@ impl Lines {
             Err(errno) => return Err(errno.into()),
         }
         let readable = *waits && fds.first().is_some_and(|fd| fd.any().unwrap_or(true));
-        if let Some(signals) = &*signals
-            && let Ok(Some(told)) = signals.read_signal()
-        {
-            self.stopped_by = Some(Signal(told.ssi_signo as i32));
-            self.at_end = true;
-            return Ok(false);
+        match self.signalled() {
+            true => Ok(false),
+            false => Ok(readable),
         }
-        Ok(readable)
+    }
+
+    /// Whether a signal that ends the following has come just now. Only what was
+    /// read already is handed out then.
+    pub fn signalled(&mut self) -> bool {
+        let Some(Ok(Some(told))) = self.signals.as_ref().map(SignalFd::read_signal) else {
+            return false;
+        };
+        self.stopped_by = Some(Signal(told.ssi_signo as i32));
+        self.at_end = true;
+        true
     }
 }
 

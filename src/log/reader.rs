@@ -94,6 +94,12 @@ impl Reader {
         self.lines.stopped_by()
     }
 
+    /// Whether a signal that ends the following has come just now, for who waits
+    /// for others than the log.
+    pub fn signalled(&mut self) -> bool {
+        self.lines.signalled()
+    }
+
     fn cannot(&self, error: &io::Error) -> anyhow::Error {
         anyhow!("cannot read {}: {}", self.name, plain(error))
     }
