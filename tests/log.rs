@@ -174,9 +174,23 @@ fn the_schema_is_printed_and_refuses_what_is_wrong() {
         ("\"0x0\",", ""),
         ("\"nr\":56", "\"nr\":-56"),
         ("\"nr\":56", "\"nr\":56,\"number\":56"),
+        ("\"syscall\":\"clone\"", "\"syscall\":\"setns\""),
+        ("\"syscall\":\"clone\"", "\"syscall\":\"execve\""),
     ] {
         let wrong = create.replacen(from, to, 1);
         assert_ne!(wrong, create, "{from}");
+        assert!(schema.check_line(&wrong).is_err(), "{from} -> {to}");
+    }
+    let exec = log.lines().nth(1).expect("an exec");
+    let failed = "\"event\":\"exec_failed\",\"outcome\":\"error\",\"errno_nr\":2";
+    let exec = &exec.replacen("\"event\":\"exec\"", failed, 1);
+    schema.check_line(exec).expect("right");
+    for (from, to) in [
+        ("\"outcome\":\"error\"", "\"outcome\":\"skipped\""),
+        ("\"syscall\":\"execve\"", "\"syscall\":\"clone\""),
+    ] {
+        let wrong = exec.replacen(from, to, 1);
+        assert_ne!(&wrong, exec, "{from}");
         assert!(schema.check_line(&wrong).is_err(), "{from} -> {to}");
     }
 }
@@ -257,6 +271,15 @@ fn what_is_no_log_is_refused_in_a_line() {
             "is a log of format 0.9, and this forktrace reads 1.x: an older one is needed",
         ),
         (&header.replace("\"tid\"", "\"id\""), "missing field `tid`"),
+        (
+            &header.replace("\"abi\":\"x86_64\"", "\"abi\":\"aarch64\""),
+            "is a log of format 1.0 with abi \"aarch64\", which this forktrace does not know: a \
+             newer one is needed",
+        ),
+        (
+            &header.replace("\"stops\":\"seccomp\"", "\"stops\":7"),
+            "invalid type: integer `7`, expected a string",
+        ),
     ] {
         let file = scratch.write("log", content);
         assert_refused(&run(["view", &text(&file)]), said);

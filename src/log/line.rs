@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::types::{HexBytes, HexWords, Word, Words};
+use super::words::Of;
 use crate::abi::Abi;
 use crate::event::{Follow, Stops};
 
@@ -99,11 +100,11 @@ line! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pids: Option<Vec<i32>>,
         /// The machine's own system call interface.
-        abi: Abi,
+        abi: Of<Abi>,
         /// Where tracees were made to stop.
-        stops: Stops,
+        stops: Of<Stops>,
         /// Which descendants were followed.
-        follow: Follow,
+        follow: Of<Follow>,
         /// Whether the log has waits, signals and orphans.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         waits: bool,
@@ -114,7 +115,7 @@ mod creation;
 mod exec;
 mod waits;
 pub use creation::{CreateFailedLine, CreateLine, Failure, Segment};
-pub use exec::{ExecFailedLine, ExecLine, Gaps};
+pub use exec::{ExecFailedLine, ExecFailure, ExecLine, Gaps};
 pub use waits::{KillLine, OrphanedLine, SigInfoLine, WaitLine};
 
 line! {

@@ -12,7 +12,9 @@ use super::line::{
     SupersededLine, VforkDoneLine,
 };
 use super::types::Word;
+use super::words::Of;
 use super::{FORMAT, MAJOR};
+use crate::abi::{Call, Syscall};
 use crate::event::{Attached, End, Ended, Event, EventKind, Lost, Start, Target, Usage, Wanted};
 use crate::exec::Text;
 use crate::ids::{Comm, Pid, Signal, Tid};
@@ -30,6 +32,49 @@ pub enum Parsed {
 
 /// Why a line is none, in a few words.
 type Fault = String;
+
+/// Why a line gives no event.
+#[derive(Debug)]
+enum Trouble {
+    /// It is wrong.
+    Wrong(Fault),
+    /// It has a word, or tells of a call, that came with a later version.
+    Later(String),
+}
+
+impl From<Fault> for Trouble {
+    fn from(what: Fault) -> Trouble {
+        Trouble::Wrong(what)
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(what: &str) -> Trouble {
+        Trouble::Wrong(what.to_owned())
+    }
+}
+
+/// The word of a field.
+fn known<T>(field: &str, word: Of<T>) -> Result<T, Trouble> {
+    match word {
+        Of::Known(word) => Ok(word),
+        Of::Later(word) => Err(Trouble::Later(format!("{field} {word:?}"))),
+    }
+}
+
+/// Which of the calls that a line may tell of its own one is. A number that means
+/// none that forktrace knows may do so later.
+fn call<T>(syscall: Syscall, of: impl FnOnce(Call) -> Option<T>, does: &str) -> Result<T, Trouble> {
+    let Syscall { abi, nr, .. } = syscall;
+    let number = || format!("number {nr} of {}", abi.name());
+    match syscall.call() {
+        None => Err(Trouble::Later(number())),
+        Some(call) => of(call).ok_or_else(|| {
+            let number = number();
+            Trouble::Wrong(format!("{number} is no call that {does}"))
+        }),
+    }
+}
 
 /// An event of a line: what all lines have, and its kind.
 macro_rules! event {
@@ -56,6 +101,14 @@ mod waits;
 /// # Errors
 /// What is wrong with it, in a few words.
 pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
+    match told(line) {
+        Ok(parsed) => Ok(parsed),
+        Err(Trouble::Later(_)) => Ok(Parsed::Unknown),
+        Err(Trouble::Wrong(what)) => Err(what),
+    }
+}
+
+fn told(line: &[u8]) -> Result<Parsed, Trouble> {
     let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
     let tag: Tag<'_>;
     let event = match leading_event(text) {
@@ -107,8 +160,8 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
             let signal = Signal(line.signal_nr);
             event!(line, EventKind::MustStay(signal))
         }
-        b"end" => return json(text).map(Parsed::End),
-        _ => return json::<IgnoredAny>(text).map(|_| Parsed::Unknown),
+        b"end" => return Ok(Parsed::End(json(text)?)),
+        _ => return Ok(json::<IgnoredAny>(text).map(|_| Parsed::Unknown)?),
     };
     Ok(Parsed::Event(event))
 }
@@ -177,14 +230,19 @@ pub fn header(line: &[u8]) -> Result<Event, Fault> {
         }
         _ => return Err(format!("a log of no known format: {version:?}")),
     }
-    match parse(line)? {
-        Parsed::Event(
+    match told(line) {
+        Ok(Parsed::Event(
             event @ Event {
                 kind: EventKind::Start(_),
                 ..
             },
-        ) => Ok(event),
-        _ => Err("a log whose first line is not its header".to_owned()),
+        )) => Ok(event),
+        Ok(_) => Err("a log whose first line is not its header".to_owned()),
+        Err(Trouble::Later(what)) => Err(format!(
+            "a log of format {version} with {what}, which this forktrace does not know: a newer \
+             one is needed"
+        )),
+        Err(Trouble::Wrong(what)) => Err(what),
     }
 }
 
@@ -197,7 +255,7 @@ struct Version<'a> {
     format_version: Word<'a>,
 }
 
-fn start(line: StartLine<'_>) -> Result<Event, Fault> {
+fn start(line: StartLine<'_>) -> Result<Event, Trouble> {
     let target = match (line.command, line.pids) {
         (Some(command), _) => {
             let items = exec::exact(command, line.command_hex)?;
@@ -205,19 +263,19 @@ fn start(line: StartLine<'_>) -> Result<Event, Fault> {
                 Text::Bytes { bytes, .. } => Ok(bytes),
                 Text::Null | Text::Unreadable(_) => Err("null in command".to_owned()),
             });
-            Target::Command(words.collect::<Result<_, _>>()?)
+            Target::Command(words.collect::<Result<_, Fault>>()?)
         }
         (None, Some(pids)) => Target::Processes(pids.into_iter().map(Pid).collect()),
-        (None, None) => return Err("neither command nor pids".to_owned()),
+        (None, None) => return Err("neither command nor pids".into()),
     };
     let start = Start {
         version: String::from_utf8_lossy(&line.forktrace_version.0).into_owned(),
         wall: Duration::from_nanos(line.wall_ns),
         monotonic: Duration::from_nanos(line.monotonic_ns),
         target,
-        abi: line.abi,
-        stops: line.stops,
-        follow: line.follow,
+        abi: known("abi", line.abi)?,
+        stops: known("stops", line.stops)?,
+        follow: known("follow", line.follow)?,
         waits: match line.waits {
             true => Wanted::Yes,
             false => Wanted::No,
@@ -226,14 +284,14 @@ fn start(line: StartLine<'_>) -> Result<Event, Fault> {
     Ok(event!(line, EventKind::Start(Box::new(start))))
 }
 
-fn exit(line: ExitLine<'_>) -> Result<Event, Fault> {
+fn exit(line: ExitLine<'_>) -> Result<Event, Trouble> {
     let end = match (line.exit_status, line.signal_nr) {
         (Some(status), _) => End::Exited(status),
         (None, Some(signal)) => End::Killed {
             signal: Signal(signal),
             core_dumped: line.core_dumped,
         },
-        (None, None) => return Err("neither exit_status nor signal_nr".to_owned()),
+        (None, None) => return Err("neither exit_status nor signal_nr".into()),
     };
     let usage = match (line.user_ns, line.system_ns, line.max_rss_kib) {
         (Some(user), Some(system), Some(max_rss_kib)) => Some(Usage {

@@ -9,6 +9,7 @@ use super::line::{
     SupersededLine, VforkDoneLine,
 };
 use super::types::{HexBytes, HexWords, Word, Words};
+use super::words::Of;
 use super::{FORMAT, VERSION};
 use crate::event::{
     End, Ended, Event, EventKind, Lost, Start, Target, Usage, Wanted, nanoseconds as ns,
@@ -136,9 +137,9 @@ fn start_line<'a>(event: &'a Event, start: &'a Start) -> StartLine<'a> {
             Target::Command(_) => None,
             Target::Processes(pids) => Some(pids.iter().map(|pid| pid.0).collect()),
         },
-        abi: start.abi,
-        stops: start.stops,
-        follow: start.follow,
+        abi: Of::Known(start.abi),
+        stops: Of::Known(start.stops),
+        follow: Of::Known(start.follow),
         waits: start.waits == Wanted::Yes,
     })
 }

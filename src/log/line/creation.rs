@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, Names, Word};
-use crate::abi::{Abi, Call};
+use super::super::words::{Creating, Of};
+use crate::abi::Abi;
 use crate::clone::Kind;
 use crate::event::Followed;
 
@@ -18,7 +19,7 @@ macro_rules! creating {
             $name {
                 /// The call (derived from `abi` and `nr`).
                 #[serde(skip_deserializing)]
-                syscall: Option<Call>,
+                syscall: Option<Creating>,
                 /// What comes into being (derived, as all up to `abi`); missing
                 /// where clone3's structure could not be read.
                 #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
@@ -67,7 +68,7 @@ macro_rules! creating {
                 #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
                 cgroup_fd: Option<u64>,
                 /// The system call interface of the call.
-                abi: Abi,
+                abi: Of<Abi>,
                 /// The call's number.
                 nr: u64,
                 /// The six argument registers in the ABI's order.
@@ -112,7 +113,7 @@ creating! {
         /// What the call returned: the child's tid in the caller's pid namespace.
         returned: i32,
         /// Whether the child's own events follow.
-        followed: Followed,
+        followed: Of<Followed>,
         /// The tid that the kernel stored for CLONE_PARENT_SETTID, read back.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored_parent_tid: Option<i32>,
@@ -126,7 +127,7 @@ creating! {
     /// A creating call that made no child.
     CreateFailedLine {
         /// How it ended.
-        outcome: Failure,
+        outcome: Of<Failure>,
         /// The error by name (derived); missing if it has none.
         #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
         errno: Option<String>,
@@ -139,7 +140,7 @@ creating! {
     }
 }
 
-/// How a call ended that did not succeed.
+/// How a creating call ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {

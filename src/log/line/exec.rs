@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, HexWords, Word, Words};
-use super::Failure;
-use crate::abi::{Abi, Call};
+use super::super::words::{Executing, Of};
+use crate::abi::Abi;
 
 /// Lines of exec calls.
 macro_rules! executing {
@@ -13,8 +13,9 @@ macro_rules! executing {
         line! {
             $(#[$doc])*
             $name {
-                /// `execve` or `execveat`.
-                syscall: Call,
+                /// `execve` or `execveat`; follows from `abi` and `nr` where they are
+                /// there.
+                syscall: Of<Executing>,
                 $($fields)*
                 /// The program's path; missing if null or unreadable.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +59,7 @@ macro_rules! executing {
                 /// The system call interface of the call; missing, as `nr` and
                 /// `args` are, where its entry was not seen.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
-                abi: Option<Abi>,
+                abi: Option<Of<Abi>>,
                 /// The call's number.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 nr: Option<u64>,
@@ -88,8 +89,8 @@ executing! {
 executing! {
     /// An exec call that failed.
     ExecFailedLine {
-        /// How it ended: `error` or `killed`.
-        outcome: Failure,
+        /// How it ended.
+        outcome: Of<ExecFailure>,
         /// The error by name (derived); missing if it has none.
         #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
         errno: Option<String>,
@@ -97,6 +98,16 @@ executing! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         errno_nr: Option<i32>,
     }
+}
+
+/// How an exec call ended that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecFailure {
+    /// With the error in `errno`.
+    Error,
+    /// Not at all: its caller was killed in it.
+    Killed,
 }
 
 /// What of an array of strings is not there in full.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::super::line::{CreateFailedLine, CreateLine, Failure, Segment};
 use super::super::types::{Hex, HexBytes};
-use super::Fault;
-use crate::abi::{Call, Syscall};
+use super::super::words::Creating;
+use super::{Trouble, call, known};
+use crate::abi::Syscall;
 use crate::clone::args::{SIZE_MAX, SIZE_VER0};
 use crate::clone::{
     Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
@@ -18,7 +19,7 @@ macro_rules! request {
     ($line:ident) => {
         request(
             Syscall {
-                abi: $line.abi,
+                abi: known("abi", $line.abi)?,
                 nr: $line.nr,
                 args: $line.args.map(|Hex(value)| value),
             },
@@ -47,7 +48,7 @@ fn request(
     set_tid: Option<Vec<i32>>,
     tail: TailSeen,
     segment: Option<Segment>,
-) -> Result<Request, Fault> {
+) -> Result<Request, Trouble> {
     let tls = |register| match segment {
         None => Tls::Address(register),
         Some(desc) => Tls::Segment(UserDesc {
@@ -57,10 +58,10 @@ fn request(
             bits: desc.bits,
         }),
     };
-    let spec = match syscall.call() {
-        Some(Call::Fork) => Spec::Fork,
-        Some(Call::Vfork) => Spec::Vfork,
-        Some(Call::Clone) => {
+    let spec = match call(syscall, Creating::of, "creates")? {
+        Creating::Fork => Spec::Fork,
+        Creating::Vfork => Spec::Vfork,
+        Creating::Clone => {
             let order = syscall.abi.clone_order();
             Spec::Clone(LegacyClone {
                 flags: syscall.args[order.flags],
@@ -70,7 +71,7 @@ fn request(
                 tls: tls(syscall.args[order.tls]),
             })
         }
-        Some(Call::Clone3) => {
+        Creating::Clone3 => {
             let [addr, size, ..] = syscall.args;
             let last = usize::try_from(size).map_or(SIZE_MAX, |size| size.min(SIZE_MAX));
             let last = last.saturating_sub(1);
@@ -89,13 +90,6 @@ fn request(
                 },
             };
             Spec::Clone3(Clone3 { addr, size, body })
-        }
-        _ => {
-            return Err(format!(
-                "number {} of {} is no call that creates",
-                syscall.nr,
-                syscall.abi.name()
-            ));
         }
     };
     Ok(Request { syscall, spec })
@@ -129,12 +123,12 @@ fn clone_args(words: [u64; 11]) -> CloneArgs {
     }
 }
 
-pub(super) fn made(line: CreateLine<'_>) -> Result<Event, Fault> {
+pub(super) fn made(line: CreateLine<'_>) -> Result<Event, Trouble> {
     let child = Child {
         tid: line.child_tid.map(Tid),
         returned: line.returned,
         own: line.child_own_tid,
-        followed: line.followed,
+        followed: known("followed", line.followed)?,
         parent_tid: line.stored_parent_tid,
         pidfd: line.stored_pidfd,
     };
@@ -146,13 +140,17 @@ pub(super) fn made(line: CreateLine<'_>) -> Result<Event, Fault> {
     Ok(event!(line, EventKind::Create(Box::new(create))))
 }
 
-pub(super) fn failed(line: CreateFailedLine<'_>) -> Result<Event, Fault> {
-    let outcome = match (line.outcome, line.errno_nr, line.skipped_value) {
+pub(super) fn failed(line: CreateFailedLine<'_>) -> Result<Event, Trouble> {
+    let outcome = match (
+        known("outcome", line.outcome)?,
+        line.errno_nr,
+        line.skipped_value,
+    ) {
         (Failure::Error, Some(errno), _) => Outcome::Failed(Errno(errno)),
-        (Failure::Error, None, _) => return Err("no errno_nr".to_owned()),
+        (Failure::Error, None, _) => return Err("no errno_nr".into()),
         (Failure::Killed, _, _) => Outcome::Unknown,
         (Failure::Skipped, _, Some(value)) => Outcome::Skipped(value),
-        (Failure::Skipped, _, None) => return Err("no skipped_value".to_owned()),
+        (Failure::Skipped, _, None) => return Err("no skipped_value".into()),
     };
     let create = Create {
         request: request!(line)?,

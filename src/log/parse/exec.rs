@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::line::{ExecFailedLine, ExecLine, Failure, Gaps};
+use super::super::line::{ExecFailedLine, ExecFailure, ExecLine, Gaps};
 use super::super::types::{Hex, HexBytes, HexWords, Word, Words};
-use super::Fault;
-use crate::abi::{Call, Syscall};
+use super::super::words::Executing;
+use super::{Fault, Trouble, call, known};
+use crate::abi::Syscall;
 use crate::event::{Event, EventKind, Exec};
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Comm, Errno, Pid, Tid};
@@ -15,22 +16,20 @@ macro_rules! call {
     ($line:ident) => {{
         let syscall = match ($line.abi, $line.nr, $line.args) {
             (Some(abi), Some(nr), Some(args)) => Some(Syscall {
-                abi,
+                abi: known("abi", abi)?,
                 nr,
                 args: args.map(|Hex(value)| value),
             }),
             (None, None, None) => None,
-            _ => return Err("abi, nr and args only in part".to_owned()),
+            _ => return Err("abi, nr and args only in part".into()),
         };
-        let call = match &syscall {
-            Some(syscall) => syscall.call(),
-            None => Some($line.syscall),
+        let call = match syscall {
+            Some(syscall) => call(syscall, Executing::of, "executes")?,
+            None => known("syscall", $line.syscall)?,
         };
         ExecCall {
             syscall,
-            call: call
-                .filter(|call| matches!(call, Call::Execve | Call::Execveat))
-                .ok_or("not an exec call")?,
+            call: call.call(),
             path: match ($line.path_hex, $line.path, $line.path_unreadable) {
                 (Some(HexBytes(bytes)), _, _) | (None, Some(Word(bytes)), _) => Text::Bytes {
                     bytes: bytes.into_owned(),
@@ -50,7 +49,7 @@ macro_rules! call {
     }};
 }
 
-pub(super) fn done(line: ExecLine<'_>) -> Result<Event, Fault> {
+pub(super) fn done(line: ExecLine<'_>) -> Result<Event, Trouble> {
     let exec = Exec {
         call: call!(line),
         result: Some(Ok(())),
@@ -61,11 +60,11 @@ pub(super) fn done(line: ExecLine<'_>) -> Result<Event, Fault> {
     Ok(event!(line, EventKind::Exec(Box::new(exec))))
 }
 
-pub(super) fn failed(line: ExecFailedLine<'_>) -> Result<Event, Fault> {
-    let result = match (line.outcome, line.errno_nr) {
-        (Failure::Error, Some(errno)) => Some(Err(Errno(errno))),
-        (Failure::Error, None) => return Err("no errno_nr".to_owned()),
-        (Failure::Killed | Failure::Skipped, _) => None,
+pub(super) fn failed(line: ExecFailedLine<'_>) -> Result<Event, Trouble> {
+    let result = match (known("outcome", line.outcome)?, line.errno_nr) {
+        (ExecFailure::Error, Some(errno)) => Some(Err(Errno(errno))),
+        (ExecFailure::Error, None) => return Err("no errno_nr".into()),
+        (ExecFailure::Killed, _) => None,
     };
     let exec = Exec {
         call: call!(line),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::super::line::{CreateFailedLine, CreateLine, Failure, Line, Segment};
 use super::super::types::{Hex, HexBytes, Names};
+use super::super::words::{Creating, Of};
 use super::{ns, word};
 use crate::clone::{Body, Clone3, CloneArgs, CloneFlags, Request, SetTid, Spec, Stack, Tail, Tls};
 use crate::event::{Create, Event, Outcome};
@@ -26,7 +27,7 @@ macro_rules! creating {
         let signal = request.exit_signal();
         let raw = Raw::of(request);
         line!($type of $event {
-            syscall: request.syscall.call(),
+            syscall: request.syscall.call().and_then(Creating::of),
             kind: decoded.then(|| request.kind()),
             $($fields)*
             flags,
@@ -51,7 +52,7 @@ macro_rules! creating {
                 .clone_args()
                 .filter(|args| args.flags.has(CloneFlags::INTO_CGROUP))
                 .map(|args| args.cgroup),
-            abi: request.syscall.abi,
+            abi: Of::Known(request.syscall.abi),
             nr: request.syscall.nr,
             args: request.syscall.args.map(Hex),
             clone_args: raw.args,
@@ -71,7 +72,7 @@ pub(super) fn line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
                 child_tid: child.tid.map(|tid| tid.0),
                 child_own_tid: child.own,
                 returned: child.returned,
-                followed: child.followed,
+                followed: Of::Known(child.followed),
                 stored_parent_tid: child.parent_tid,
                 stored_pidfd: child.pidfd,
             }));
@@ -81,7 +82,7 @@ pub(super) fn line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
         Outcome::Skipped(value) => (Failure::Skipped, None, Some(*value)),
     };
     Line::CreateFailed(creating!(CreateFailedLine of event, create {
-        outcome,
+        outcome: Of::Known(outcome),
         errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         skipped_value: value,

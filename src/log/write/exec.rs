@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::super::line::{ExecFailedLine, ExecLine, Failure, Gaps, Line};
+use super::super::line::{ExecFailedLine, ExecFailure, ExecLine, Gaps, Line};
 use super::super::types::{Hex, HexBytes, HexWords, Words};
+use super::super::words::{Executing, Of};
 use super::{ns, word};
 use crate::event::{Event, Exec};
 use crate::exec::{ListEnd, Strings, Text};
@@ -20,7 +21,10 @@ macro_rules! executing {
         let (argv, argv_hex, argv_gaps) = list(Some(&call.argv));
         let (env, env_hex, env_gaps) = list(call.env.text.as_ref());
         line!($type of $event {
-            syscall: call.call,
+            syscall: Executing::of(call.call).map_or_else(
+                || Of::Later(call.call.name().to_owned()),
+                Of::Known,
+            ),
             $($fields)*
             path: path.map(word),
             path_hex: path.and_then(HexBytes::unless_text),
@@ -38,7 +42,7 @@ macro_rules! executing {
             env_vars: call.env.vars.map(|vars| vars as u64),
             env_addr: call.env.addr.map(Hex),
             env_unterminated: call.env.unterminated,
-            abi: call.syscall.map(|syscall| syscall.abi),
+            abi: call.syscall.map(|syscall| Of::Known(syscall.abi)),
             nr: call.syscall.map(|syscall| syscall.nr),
             args: call.syscall.map(|syscall| syscall.args.map(Hex)),
             latency_ns: $exec.latency.map(ns),
@@ -54,11 +58,11 @@ pub(super) fn line<'a>(event: &'a Event, exec: &'a Exec) -> Line<'a> {
                 releases_tid: exec.releases.map(|tid| tid.0),
             }));
         }
-        Some(Err(errno)) => (Failure::Error, Some(errno)),
-        None => (Failure::Killed, None),
+        Some(Err(errno)) => (ExecFailure::Error, Some(errno)),
+        None => (ExecFailure::Killed, None),
     };
     Line::ExecFailed(executing!(ExecFailedLine of event, exec {
-        outcome,
+        outcome: Of::Known(outcome),
         errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
     }))
