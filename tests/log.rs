@@ -65,16 +65,21 @@ fn assert_refused(outcome: &Outcome, said: &str) {
     assert_eq!(outcome.out(), "");
 }
 
-const WHOLE: [&str; 9] = [
+/// Recorded with `--waits`: `orphan` and `waits`, which are fixtures, and `build`, a
+/// `make -k -j4` of a hundred files of which one doesn't compile.
+const WHOLE: [&str; 12] = [
     "attached",
+    "build",
     "execthread",
     "failing",
     "i386",
     "make",
     "not-utf8",
+    "orphan",
     "python-threads",
     "reuse",
     "ruby",
+    "waits",
 ];
 
 #[test]
@@ -82,6 +87,7 @@ fn recordings_are_shown_as_ever() {
     for name in WHOLE.iter().chain(&["truncated", "unknown", "broken"]) {
         let log = format!("{name}.ndjson");
         for (view, ending) in [
+            ("lanes", "lanes"),
             ("tree", "tree"),
             ("summary", "summary"),
             ("summary-json", "summary.json"),
