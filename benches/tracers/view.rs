@@ -31,14 +31,24 @@ pub(crate) fn print(args: &Args, directory: &Path, style: Style) -> Result<(), S
         Size::Quick => 20_000,
     };
     let log = directory.join("view.ndjson");
-    let events = recording::write(&log, least)
+    let shown = directory.join("shown");
+    let printed = print_of(&log, least, &shown, args.rounds(), style);
+    // They are hundreds of megabytes.
+    for file in [log, shown] {
+        let _ = std::fs::remove_file(file);
+    }
+    printed
+}
+
+fn print_of(log: &Path, least: u64, shown: &Path, rounds: u32, style: Style) -> Result<(), String> {
+    let events = recording::write(log, least)
         .map_err(|error| format!("cannot write {}: {error}", log.display()))?;
     let bytes = log.metadata().map_err(|error| error.to_string())?.len();
     let mut runs = VIEWS.map(|_| Vec::new());
-    for round in 0..args.rounds() {
+    for round in 0..rounds {
         for (view, runs) in VIEWS.iter().zip(&mut runs) {
-            eprintln!("view: round {} of {}: {view}", round + 1, args.rounds());
-            runs.push(run(&log, view, directory)?);
+            eprintln!("view: round {} of {}: {view}", round + 1, rounds);
+            runs.push(run(log, view, shown)?);
         }
     }
     let rows = VIEWS.iter().zip(&runs).map(|(view, runs)| {
@@ -66,13 +76,13 @@ pub(crate) fn print(args: &Args, directory: &Path, style: Style) -> Result<(), S
 }
 
 /// Shows it once, under this program again: what its children used is that of one then.
-fn run(log: &Path, view: &str, directory: &Path) -> Result<Run, String> {
+fn run(log: &Path, view: &str, shown: &Path) -> Result<Run, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = measure::command([own.as_os_str()])
         .arg("--usage-of")
         .arg(env!("CARGO_BIN_EXE_forktrace"))
         .args(["view", "--as", view, "-o"])
-        .arg(directory.join("trace"))
+        .arg(shown)
         .arg(log)
         .stdin(Stdio::null())
         .output()
