@@ -34,6 +34,11 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// A time in nanoseconds; the most that they can say is 584 years.
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Event {
     /// As if no more of each string had been read than `limit` bytes, and of
     /// each list than `limit` strings: what a view shows of an event whose
@@ -112,7 +117,6 @@ pub enum EventKind {
 
 /// A thread that is there, though no creation of it was told: it ran already
 /// when tracing began, or its creator was killed before it could report it.
-/// Its name is that of the event.
 /// Its name is that of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {

@@ -229,10 +229,7 @@ impl Errno {
         (1..=133)
             .chain([512, 513, 514, 516])
             .map(Errno)
-            .find(|errno| match errno.restart() {
-                Some((code, _)) => code == name,
-                None => errno.name().is_some_and(|known| known == name),
-            })
+            .find(|errno| errno.symbol().is_some_and(|known| known == name))
     }
 
     /// The symbolic name (errno(3)), or `None` for a number without one.
@@ -240,6 +237,15 @@ impl Errno {
         match nix::errno::Errno::from_raw(self.0) {
             nix::errno::Errno::UnknownErrno => None,
             known => Some(format!("{known:?}")),
+        }
+    }
+
+    /// The symbolic name, also of the restart codes; `None` for a number without
+    /// one.
+    pub fn symbol(self) -> Option<String> {
+        match self.restart() {
+            Some((name, _)) => Some(name.to_owned()),
+            None => self.name(),
         }
     }
 
@@ -324,10 +330,11 @@ mod tests {
         assert_eq!(Errno(9999).name(), None);
         assert!(Errno(513).restart().is_some());
         for errno in [Errno::EAGAIN, Errno::EUSERS, Errno(133), Errno(513)] {
-            let name = errno.restart().map(|(name, _)| name.to_owned());
-            let name = name.or(errno.name()).unwrap();
+            let name = errno.symbol().unwrap();
             assert_eq!(Errno::from_name(&name), Some(errno));
         }
+        assert_eq!(Errno(513).symbol().as_deref(), Some("ERESTARTNOINTR"));
+        assert_eq!(Errno(9999).symbol(), None);
         assert_eq!(Errno::from_name("ENOTHING"), None);
     }
 }

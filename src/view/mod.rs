@@ -49,6 +49,8 @@ pub enum Pace {
     Prompt,
     /// When nothing comes for a moment, or there are many; however long it takes.
     Collected,
+    /// The same, but where nobody reads, when the caller has it done.
+    Followed,
 }
 
 /// Opens a view, behind the filter; but a log holds all.
@@ -75,6 +77,10 @@ pub fn open(
     match pace {
         Pace::Prompt => output.keep_rest(),
         Pace::Collected => output.collect(),
+        Pace::Followed => {
+            output.collect();
+            output.keep_all();
+        }
     }
     let format = Format {
         detail: look.detail,
