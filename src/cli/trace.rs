@@ -150,7 +150,13 @@ Examples:
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
-  forktrace -f --json -o t.ndjson -- make    recorded; forktrace view t.ndjson
+  forktrace -f --as tree -- make             who made whom, at the end
+  forktrace -f --as summary -- make          counted
+  forktrace -f --as lanes -- make            a picture: a lane for each process
+  forktrace -f --waits -- make               also who waits for and signals whom
+  forktrace -f --json -o t.ndjson -- make    recorded
+  forktrace view t.ndjson --as tree          a recording, as text or any other view
+  forktrace -f --failed --below gcc -- make  less of it
   forktrace -v -- ruby -e fork               every flag explained
   forktrace -f -p 1234                       a process that runs already
   forktrace explain clone 0x1200011          what these flags mean";
