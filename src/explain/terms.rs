@@ -61,10 +61,10 @@ fn one(page: &mut Page, term: &str) -> Result<(), String> {
         let mask = parse::mask(term)
             .map_err(|trouble| format!("the mask is not understood: {trouble}"))?;
         readings::named(page, mask);
-    } else if let Some(signal) = Signal::from_name(term) {
-        readings::signal(page, term, signal);
-    } else if let Some(errno) = Errno::from_name(term) {
-        error(page, term, errno);
+    } else if let Some(signal) = signal_of(term) {
+        readings::signal(page, &signal.to_string(), signal);
+    } else if let Some(errno) = Errno::from_name(&term.to_ascii_uppercase()) {
+        error(page, &term.to_ascii_uppercase(), errno);
     } else {
         return Err(not_understood(term));
     }
@@ -87,6 +87,28 @@ fn flag_of(term: &str) -> Option<(CloneFlags, &'static str)> {
         .iter()
         .find(|(_, name)| *name == term || name.strip_prefix("CLONE_") == Some(&term))
         .copied()
+}
+
+/// A signal by its name, also in small letters or without SIG. What the C library
+/// calls SIGRTMIN is the kernel's third real-time signal, as it keeps two
+/// (signal(7)).
+fn signal_of(term: &str) -> Option<Signal> {
+    let term = term.to_ascii_uppercase();
+    let name = term.strip_prefix("SIG").unwrap_or(&term);
+    let offset = |rest: &str, sign: char| match rest {
+        "" => Some(0),
+        rest => rest.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
+    };
+    let number = if let Some(rest) = name.strip_prefix("RTMIN") {
+        libc::SIGRTMIN() + offset(rest, '+')?
+    } else if let Some(rest) = name.strip_prefix("RTMAX") {
+        libc::SIGRTMAX() - offset(rest, '-')?
+    } else {
+        return Signal::from_name(&format!("SIG{name}"));
+    };
+    (libc::SIGRTMIN()..=libc::SIGRTMAX())
+        .contains(&number)
+        .then_some(Signal(number))
 }
 
 fn not_understood(term: &str) -> String {
