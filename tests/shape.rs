@@ -604,7 +604,7 @@ fn what_is_unknown_is_answered_with_what_there_is() {
         (&["--flag", "SIGCHLD", "true"], "there are NEWTIME, VM, FS"),
         (&["--comm", "[a", "true"], "'[' without a ']'"),
         (&["--comm", "", "true"], "can't be empty"),
-        (&["--below", "0", "true"], "no pid is so"),
+        (&["--below", "0", "true"], "no process has such a pid"),
         (&["--depth", "-1", "true"], "'-1'"),
         (
             &["--failed", "--ok", "true"],

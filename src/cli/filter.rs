@@ -57,6 +57,7 @@ pub(crate) struct FilterArgs {
     #[arg(
         long = "pid",
         id = "only_pid",
+        allow_negative_numbers = true,
         value_name = "PID,...",
         value_delimiter = ',',
         value_parser = clap::value_parser!(i32).range(1..)
@@ -70,12 +71,13 @@ pub(crate) struct FilterArgs {
     #[arg(
         long,
         value_name = "PID|NAME,...",
+        allow_negative_numbers = true,
         value_parser = OsStringValueParser::new().try_map(each(ancestor))
     )]
     below: Vec<Each<Ancestor>>,
 
     /// Show only processes N generations below the first (0: it and its threads)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     depth: Option<u32>,
 }
 
@@ -216,13 +218,22 @@ fn pattern(text: OsString) -> Result<Pattern, String> {
     Pattern::new(text.as_bytes()).map_err(|error| error.to_string())
 }
 
+/// What is wrong with a number that no process can have.
+const NO_PID: &str = "no process has such a pid";
+
 fn ancestor(text: OsString) -> Result<Ancestor, String> {
+    if let Some(digits) = text.as_bytes().strip_prefix(b"-")
+        && !digits.is_empty()
+        && digits.iter().all(u8::is_ascii_digit)
+    {
+        return Err(NO_PID.to_owned());
+    }
     let number = !text.is_empty() && text.as_bytes().iter().all(u8::is_ascii_digit);
     if number {
         let pid = text.to_str().and_then(|text| text.parse().ok());
         return match pid {
             Some(pid) if pid > 0 => Ok(Ancestor::Pid(Pid(pid))),
-            _ => Err("no pid is so".to_owned()),
+            _ => Err(NO_PID.to_owned()),
         };
     }
     pattern(text).map(Ancestor::Name)
@@ -358,7 +369,7 @@ mod tests {
         assert_eq!(read("12"), Ok(Ancestor::Pid(Pid(12))));
         let make = Pattern::new(b"make").expect("a pattern");
         assert_eq!(read("make"), Ok(Ancestor::Name(make)));
-        for bad in ["[", "", "0", "99999999999"] {
+        for bad in ["[", "", "0", "-3", "99999999999"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

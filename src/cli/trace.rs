@@ -49,6 +49,7 @@ pub struct Cli {
         value_name = "PID",
         value_delimiter = ',',
         conflicts_with = "command",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(i32).range(1..),
         help_heading = "Tracing"
     )]
@@ -59,7 +60,13 @@ pub struct Cli {
     descendants: bool,
 
     /// Follow processes only N generations below the first (0: its threads only)
-    #[arg(long, value_name = "N", requires = "follow", help_heading = "Tracing")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "follow",
+        allow_negative_numbers = true,
+        help_heading = "Tracing"
+    )]
     max_depth: Option<u32>,
 
     /// Let go of tracees that live on, at their exec or at the program's exit

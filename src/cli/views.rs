@@ -47,6 +47,7 @@ pub struct ViewArgs {
         short = 's',
         long = "string-limit",
         value_name = "SIZE",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(..=1 << 20),
         help_heading = "Output"
     )]
