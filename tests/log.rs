@@ -446,7 +446,7 @@ fn views_that_would_mix_are_refused_before_the_program_runs() {
         (["--json", "--as=text"], "would both go to"),
         (["--env", "-q"], "--env needs --json"),
         (["--as", "nothing"], "there are text, json"),
-        (["--json", "--failed"], "a log and lanes hold all"),
+        (["--json", "--failed"], "a log holds all events"),
     ] {
         let outcome = run([words[0], words[1], "--", "echo", "ran"]);
         assert_refused(&outcome, said);
