@@ -655,6 +655,26 @@ fn what_is_generated_goes_to_standard_output() {
     );
 }
 
+/// What prints and is done says where it can't: not all of it may be lost in silence.
+#[test]
+fn what_can_not_be_printed_is_said() {
+    let tracer = text(&forktrace());
+    for words in ["generate zsh", "schema", "--help", "help view", "--version"] {
+        for (to, why) in [
+            (">&-", "Bad file descriptor"),
+            (">/dev/full", "No space left on device"),
+        ] {
+            let outcome = Run::new(["sh", "-c", &format!("'{tracer}' {words} {to}")]).run();
+            outcome.assert_code(1);
+            assert_eq!(
+                outcome.err(),
+                format!("forktrace: cannot write to standard output: {why}\n"),
+                "{words} {to}"
+            );
+        }
+    }
+}
+
 fn generated(what: &str) -> String {
     let outcome = run(&["generate", what]);
     outcome.assert_code(0);
