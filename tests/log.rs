@@ -216,7 +216,11 @@ fn what_is_no_log_is_refused_in_a_line() {
     let other = header.replace("\"format\":\"forktrace\"", "\"format\":\"another\"");
     for (content, said) in [
         ("", "is empty: no log"),
-        ("1234 fork() = 1235\n", "is not a log of forktrace's"),
+        (
+            "1234 fork() = 1235\n",
+            "is not a log of forktrace's (recorded with --json); a log of strace's: forktrace \
+             explain - < ",
+        ),
         ("\u{0}\u{1}", "is not a log of forktrace's"),
         ("{\"event\":\"exit\"}\n", "is not a log of forktrace's"),
         (&other, "is not a log of forktrace's"),
