@@ -130,12 +130,15 @@ impl ViewKind {
         }
     }
 
-    /// Whether a filter narrows it. A log is for every view to come, and holds
-    /// all; of lanes none can be left out.
-    pub fn is_filtered(self) -> bool {
+    /// Whether these criteria narrow it. A log is for every view to come, and holds
+    /// all. Of a lane no event can be left out: what follows would be drawn wrong.
+    pub fn is_narrowed_by(self, criteria: &Criteria) -> bool {
         match self {
-            ViewKind::Json | ViewKind::Lanes => false,
-            ViewKind::Text | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => true,
+            ViewKind::Json => false,
+            ViewKind::Lanes => criteria.by_process(),
+            ViewKind::Text | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
+                criteria.any()
+            }
         }
     }
 

@@ -199,6 +199,8 @@ impl Errno {
     pub const EACCES: Errno = Errno(13);
     /// EFAULT: a bad address.
     pub const EFAULT: Errno = Errno(14);
+    /// EBUSY: in use, also: a cgroup whose processes belong below it.
+    pub const EBUSY: Errno = Errno(16);
     /// EEXIST: exists already.
     pub const EEXIST: Errno = Errno(17);
     /// EINVAL: invalid argument.
@@ -209,6 +211,8 @@ impl Errno {
     pub const ENOSYS: Errno = Errno(38);
     /// EUSERS: too many users, also: namespace nesting.
     pub const EUSERS: Errno = Errno(87);
+    /// EOPNOTSUPP: not supported, also: by a cgroup that is invalid.
+    pub const EOPNOTSUPP: Errno = Errno(95);
 
     /// The restart codes, which only a tracer sees: the kernel repeats the
     /// call, or turns the code into EINTR (include/linux/errno.h). As strace
@@ -223,8 +227,15 @@ impl Errno {
         }
     }
 
-    /// The error of this name: `EAGAIN`, also the restart codes.
+    /// The error of this name: `EAGAIN`, also the restart codes, and second names
+    /// (errno(3)).
     pub fn from_name(name: &str) -> Option<Errno> {
+        let name = match name {
+            "EWOULDBLOCK" => "EAGAIN",
+            "ENOTSUP" => "EOPNOTSUPP",
+            "EDEADLOCK" => "EDEADLK",
+            name => name,
+        };
         // 133 is the last (EHWPOISON).
         (1..=133)
             .chain([512, 513, 514, 516])
@@ -336,5 +347,12 @@ mod tests {
         assert_eq!(Errno(513).symbol().as_deref(), Some("ERESTARTNOINTR"));
         assert_eq!(Errno(9999).symbol(), None);
         assert_eq!(Errno::from_name("ENOTHING"), None);
+        for (name, number) in [
+            ("EWOULDBLOCK", libc::EWOULDBLOCK),
+            ("ENOTSUP", libc::ENOTSUP),
+            ("EDEADLOCK", libc::EDEADLOCK),
+        ] {
+            assert_eq!(Errno::from_name(name), Some(Errno(number)), "{name}");
+        }
     }
 }

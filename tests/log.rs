@@ -264,7 +264,11 @@ fn what_is_no_log_is_refused_in_a_line() {
     let other = header.replace("\"format\":\"forktrace\"", "\"format\":\"another\"");
     for (content, said) in [
         ("", "is empty: no log"),
-        ("1234 fork() = 1235\n", "is not a log of forktrace's"),
+        (
+            "1234 fork() = 1235\n",
+            "is not a log of forktrace's (recorded with --json); a log of strace's: forktrace \
+             explain - < ",
+        ),
         ("\u{0}\u{1}", "is not a log of forktrace's"),
         ("{\"event\":\"exit\"}\n", "is not a log of forktrace's"),
         (&other, "is not a log of forktrace's"),
@@ -565,7 +569,7 @@ fn views_that_would_mix_are_refused_before_the_program_runs() {
         (["--json", "--as=text"], "would both go to"),
         (["--env", "-q"], "--env needs --json"),
         (["--as", "nothing"], "there are text, json"),
-        (["--json", "--failed"], "a log and lanes hold all"),
+        (["--json", "--failed"], "a log holds all events"),
     ] {
         let outcome = run([words[0], words[1], "--", "echo", "ran"]);
         assert_refused(&outcome, said);

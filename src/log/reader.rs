@@ -35,6 +35,12 @@ pub struct Reader {
     notices: Vec<String>,
 }
 
+/// Whether a line is one of a log of calls, as strace writes it.
+fn is_of_calls(line: &[u8]) -> bool {
+    let has = |what: &[u8]| memchr::memmem::find(line, what).is_some();
+    has(b"(") && (has(b") = ") || has(b"<unfinished ...>"))
+}
+
 /// So many lines that can't be read are told one by one.
 const FAULTS_TOLD: u64 = 10;
 
@@ -59,7 +65,16 @@ impl Reader {
                 Piece::End => return Err(anyhow!("{name} is empty: no log")),
             }
         };
-        let start = header(first).map_err(|what| anyhow!("{name} is {what}"))?;
+        let start = header(first).map_err(|what| match is_of_calls(first) {
+            true => {
+                let from = match path.as_os_str() == "-" {
+                    true => String::new(),
+                    false => format!(" < {name}"),
+                };
+                anyhow!("{name} is {what}; a log of strace's: forktrace explain -{from}")
+            }
+            false => anyhow!("{name} is {what}"),
+        })?;
         Ok(Reader {
             name,
             lines,
