@@ -6,6 +6,8 @@
 //! It is built while events come and asked at any time; memory is some 100 bytes
 //! a process, and its command, where that is new (see [`strings`]).
 
+mod deeds;
+mod found;
 mod grow;
 pub mod node;
 pub mod outline;

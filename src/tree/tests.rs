@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use std::time::Duration;
 
-use super::grow::MOMENTS;
+use super::deeds::MOMENTS;
 use super::node::{Deed, Fate, Node, NodeId, Origin};
 use super::outline::{Item, Outline};
 use super::strings::CommandId;

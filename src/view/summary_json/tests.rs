@@ -1,0 +1,131 @@
+//! Documents as they are written.
+
+use super::document::hex_unless_text;
+use super::*;
+use crate::config::{Fold, Glyphs};
+use crate::event::testing::Story;
+use crate::tree::tests::any_story;
+use serde_json::{Value, json};
+
+const LOOK: WholeLook = WholeLook {
+    glyphs: Glyphs::Unicode,
+    threads: Threads::Counted,
+    fold: Fold::Yes,
+    top: None,
+};
+
+fn document(events: &[Event], look: WholeLook) -> Value {
+    let mut tree = Tree::new(Threads::Counted);
+    for event in events {
+        tree.add(event);
+    }
+    serde_json::from_str(&text(&tree, look).unwrap()).unwrap()
+}
+
+#[test]
+fn one_document_with_units_in_its_names() {
+    let mut story = Story::new();
+    story
+        .exec(10, "/bin/sh -c x")
+        .fork(10, 11)
+        .exec(11, "a\u{e9}")
+        .thread(11, 12);
+    story
+        .exit(12, 0)
+        .exit(11, 3)
+        .fork_fails(10, 11)
+        .vfork(10, 13);
+    story.exec_fails(13, "/no", 2);
+    let mut found = document(&story.events, LOOK);
+    assert_eq!(found["command"], json!(["make"]));
+    assert_eq!(found["elapsed_ns"], json!(8_000_000));
+    assert_eq!(
+        found["by_executed_program"][0],
+        json!({"program": "aé", "count": 1, "lived_known": 1,
+               "lived_total_ns": 3_000_000, "lived_median_ns": 3_000_000})
+    );
+    assert_eq!(
+        found["failures"],
+        json!([{"call": "fork", "reason": "EAGAIN", "errno_nr": 11, "count": 1}])
+    );
+    assert_eq!(
+        found["exec_failures"],
+        json!([{"reason": "ENOENT", "errno_nr": 2, "count": 1}])
+    );
+    assert_eq!(
+        found["longest_lived"],
+        json!([{"pid": 11, "parent_pid": 10, "depth": 1, "program": "aé",
+                "born_ns": 1_000_000, "lived_ns": 4_000_000,
+                "exit_status": 3, "signal": null}])
+    );
+    let numbers = [
+        "processes_created",
+        "threads_created",
+        "creations_failed",
+        "execs",
+    ];
+    assert_eq!(
+        numbers.map(|field| found[field].take()),
+        [2, 1, 1, 2].map(|n| json!(n))
+    );
+    assert_eq!(found["alive_at_end"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        found["creation_rate"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .sum::<Number>(),
+        Number(3)
+    );
+}
+
+/// Adds up numbers of a document.
+#[derive(Debug, PartialEq)]
+struct Number(u64);
+
+impl<'a> std::iter::Sum<&'a Value> for Number {
+    fn sum<I: Iterator<Item = &'a Value>>(values: I) -> Number {
+        Number(values.map(|value| value.as_u64().unwrap()).sum())
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_kept_in_hex() {
+    assert_eq!(hex_unless_text(b"a\xff"), Some("61ff".to_owned()));
+    assert_eq!(hex_unless_text("é".as_bytes()), None);
+}
+
+#[test]
+fn tables_are_whole_unless_top_is_given() {
+    let mut story = Story::new();
+    story.exec(10, "x");
+    for pid in 11..41 {
+        story.fork(10, pid).exec(pid, &format!("p{pid}"));
+    }
+    let rows = |top| {
+        let look = WholeLook { top, ..LOOK };
+        let found = document(&story.events, look);
+        found["by_executed_program"].as_array().unwrap().len()
+    };
+    assert_eq!((rows(None), rows(Some(3))), (31, 3));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_trace_has_a_document(events in any_story()) {
+        let found = document(&events, LOOK);
+        let sum = |rows: &Value| -> u64 {
+            let rows = rows.as_array().unwrap().iter();
+            rows.map(|row| row["count"].as_u64().unwrap()).sum()
+        };
+        let of = |field: &str| found[field].as_u64().unwrap();
+        let created = of("processes_created") + of("threads_created");
+        proptest::prop_assert_eq!(sum(&found["by_kind"]), created);
+        proptest::prop_assert_eq!(sum(&found["by_call"]), created);
+        proptest::prop_assert_eq!(
+            sum(&found["by_executed_program"]) + of("execs_left_out"),
+            of("execs")
+        );
+        proptest::prop_assert_eq!(sum(&found["failures"]), of("creations_failed"));
+    }
+}
