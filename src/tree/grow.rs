@@ -126,10 +126,15 @@ impl Tree {
     /// A thread is gone, or nothing more is told of it.
     pub(super) fn leave(&mut self, tid: Tid, at: Duration, fate: Fate) -> Option<NodeId> {
         let live = self.live.remove(&tid)?;
-        self.tally.threads.fall();
-        if live.node == live.process.0 {
-            self.tally.processes.fall();
-        } else if fate.ended() && live.counts {
+        let leads = live.node == live.process.0;
+        // What is only no longer shown lives on.
+        if fate != Fate::Silenced {
+            self.tally.threads.fall();
+            if leads {
+                self.tally.processes.fall();
+            }
+        }
+        if !leads && fate.ended() && live.counts {
             self.tally.thread_lives.add(at.saturating_sub(live.born));
         }
         let node = self.nodes.get_mut(live.node as usize)?;

@@ -298,6 +298,18 @@ fn levels_and_their_peaks() {
     );
 }
 
+/// What is traced on in silence lives on, also where it is not shown any more.
+#[test]
+fn what_is_no_longer_shown_counts_among_those_at_once() {
+    for (lost, peak) in [(Lost::Silenced, 3), (Lost::Detached, 2)] {
+        let mut story = Story::new();
+        story.exec(10, "a").fork(10, 11).lost(11, lost).fork(10, 12);
+        let tree = tree(&story);
+        assert_eq!(tree.tally().processes.peak, peak, "{lost:?}");
+        assert_eq!(tree.tally().threads.peak, peak, "{lost:?}");
+    }
+}
+
 #[test]
 fn moments_of_one_process_are_bounded() {
     let mut story = Story::new();

@@ -536,7 +536,7 @@ fn what_was_there_before_and_what_is_let_go() {
         ⋮  │  │        1.5 s
  1504.000  ├──┼──╮     10 \"py\\33\" forks 13
  1505.000  │  ◇  │     12 \"py\\33\" is let go
- 1506.000  │     ◇     13 \"py\\33\" is let go
+ 1506.000  │     ◇     13 \"py\\33\" is no longer shown
 "
     );
 }
