@@ -1,16 +1,39 @@
 //! What processes do apart from creating children, as the tree keeps it: execs, and
 //! calls that failed; of one process not more than so many.
 
+use super::Tree;
 use super::node::{Deed, Failure, Halves, How, Marks, Moment, NodeId, nanos};
-use super::{Live, Tree};
 use crate::event::{Event, Exec};
-use crate::ids::{Errno, Tid};
+use crate::ids::Errno;
 
 /// No moment.
-pub(super) const NONE: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 /// How many moments are kept of one process: the first ones, and the last
 /// exec and failure.
 pub(super) const MOMENTS: u32 = 64;
+
+/// What a process did last, as long as a thread of it lives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recent {
+    /// How many of its threads live.
+    pub(super) threads: u32,
+    /// Its last exec, tried or done, and its last failed creation, among the moments.
+    exec: u32,
+    failure: u32,
+    /// How many moments it has.
+    moments: u32,
+}
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent {
+            threads: 0,
+            exec: NONE,
+            failure: NONE,
+            moments: 0,
+        }
+    }
+}
 
 impl Tree {
     /// A creating call that created nothing; the same again and again counts
@@ -28,10 +51,9 @@ impl Tree {
             self.tally.failed(&how, failure);
         }
         let deed = Deed::CreateFailed(self.how_id(how), failure);
-        let leader = self.leader(process);
-        let last = leader.map_or(NONE, |live| live.last_failure);
-        let full = leader.is_some_and(|live| live.moments >= MOMENTS);
-        if let Some(moment) = self.moments.get_mut(last as usize)
+        let recent = self.recent(process);
+        let full = recent.moments >= MOMENTS;
+        if let Some(moment) = self.moments.get_mut(recent.failure as usize)
             && (moment.what == deed || full)
         {
             if moment.what != deed
@@ -44,9 +66,7 @@ impl Tree {
             return;
         }
         let index = self.happened(event, process, deed);
-        if let Some(live) = self.leader_mut(process) {
-            live.last_failure = index;
-        }
+        self.recent.entry(process).or_default().failure = index;
     }
 
     pub(super) fn exec(&mut self, event: &Event, exec: &Exec) {
@@ -86,9 +106,9 @@ impl Tree {
     /// An exec or an attempt. What was tried just before, along PATH perhaps,
     /// gives way to it; so does the last exec of a process that has too many.
     fn exec_moment(&mut self, event: &Event, process: NodeId, deed: Deed) {
-        let leader = self.leader(process);
-        let last = leader.map_or(NONE, |live| live.last_exec);
-        let full = leader.is_some_and(|live| live.moments >= MOMENTS);
+        let recent = self.recent(process);
+        let last = recent.exec;
+        let full = recent.moments >= MOMENTS;
         let replaces = self
             .moments
             .get(last as usize)
@@ -104,9 +124,11 @@ impl Tree {
             return;
         }
         let index = self.happened(event, process, deed);
-        if let Some(live) = self.leader_mut(process) {
-            live.last_exec = index;
-        }
+        self.recent.entry(process).or_default().exec = index;
+    }
+
+    fn recent(&self, process: NodeId) -> Recent {
+        self.recent.get(&process).copied().unwrap_or_default()
     }
 
     fn happened(&mut self, event: &Event, process: NodeId, what: Deed) -> u32 {
@@ -120,24 +142,8 @@ impl Tree {
             what,
         });
         self.pick_moment(index);
-        if let Some(live) = self.leader_mut(process) {
-            live.moments += 1;
-        }
+        self.recent.entry(process).or_default().moments += 1;
         index
-    }
-
-    pub(super) fn leader(&self, process: NodeId) -> Option<&Live> {
-        let pid = self.node(process).pid;
-        self.live
-            .get(&Tid(pid))
-            .filter(|live| live.node == process.0)
-    }
-
-    fn leader_mut(&mut self, process: NodeId) -> Option<&mut Live> {
-        let pid = self.node(process).pid;
-        self.live
-            .get_mut(&Tid(pid))
-            .filter(|live| live.node == process.0)
     }
 }
 

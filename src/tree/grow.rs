@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::deeds::NONE;
 use super::node::{Failure, Fate, FateTag, How, HowId, Marks, NOBODY, Node, NodeId, nanos};
 use super::strings::CommandId;
 use super::{Live, Threads, Tree};
@@ -116,17 +115,22 @@ impl Tree {
             node,
             born: at,
             counts: self.counts_creation(),
-            last_exec: NONE,
-            last_failure: NONE,
-            moments: 0,
         };
         self.live.insert(tid, live);
+        self.recent.entry(process).or_default().threads += 1;
     }
 
     /// A thread is gone, or nothing more is told of it.
     pub(super) fn leave(&mut self, tid: Tid, at: Duration, fate: Fate) -> Option<NodeId> {
         let live = self.live.remove(&tid)?;
         let leads = live.node == live.process.0;
+        if let Some(recent) = self.recent.get_mut(&live.process) {
+            recent.threads = recent.threads.saturating_sub(1);
+            // One that became the leader is back in a moment.
+            if recent.threads == 0 && fate != Fate::BecameLeader {
+                self.recent.remove(&live.process);
+            }
+        }
         // What is only no longer shown lives on.
         if fate != Fate::Silenced {
             self.tally.threads.fall();
@@ -274,6 +278,13 @@ impl Tree {
             Followed::NotAsked => node.set_fate(Fate::NotFollowed),
             Followed::Untraced | Followed::Stranded => node.set_fate(Fate::Untraced),
         }
+    }
+
+    fn leader(&self, process: NodeId) -> Option<&Live> {
+        let pid = self.node(process).pid;
+        self.live
+            .get(&Tid(pid))
+            .filter(|live| live.node == process.0)
     }
 
     /// The thread of this event goes on under its leader's tid, and the leader

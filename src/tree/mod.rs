@@ -25,6 +25,7 @@ use crate::event::Start;
 use crate::ids::{Pid, Tid};
 pub use picks::Seen;
 
+use deeds::Recent;
 use node::{Fate, How, HowId, Marks, Moment, Node, NodeId, Origin};
 use picks::Picks;
 use strings::Texts;
@@ -47,6 +48,8 @@ pub struct Tree {
     nodes: Vec<Node>,
     moments: Vec<Moment>,
     live: HashMap<Tid, Live>,
+    /// What processes of which a thread lives did last.
+    recent: HashMap<NodeId, Recent>,
     /// Pids that children have in a namespace of their own.
     own_pids: HashMap<NodeId, i32>,
     /// Who took over those that outlived their parents, where that was told.
@@ -72,11 +75,6 @@ struct Live {
     born: Duration,
     /// Whether its creation counts.
     counts: bool,
-    /// The process's last exec and last failure among the moments, and how
-    /// many moments there are; kept with the first thread.
-    last_exec: u32,
-    last_failure: u32,
-    moments: u32,
 }
 
 impl Tree {
@@ -88,6 +86,7 @@ impl Tree {
             nodes: Vec::new(),
             moments: Vec::new(),
             live: HashMap::new(),
+            recent: HashMap::new(),
             own_pids: HashMap::new(),
             adopters: HashMap::new(),
             texts: Texts::default(),

@@ -332,6 +332,28 @@ fn moments_of_one_process_are_bounded() {
     assert_eq!(failed, 1000);
 }
 
+/// A leader may end before its threads: these go on, and so does what is kept of them.
+#[test]
+fn moments_are_bounded_without_a_leader() {
+    let mut story = Story::new();
+    story.exec(10, "a").thread(10, 11).exit(10, 0);
+    for number in 0..1000 {
+        story
+            .exec_fails(11, &format!("p{number}"), 2)
+            .fork_fails(11, 11 + number % 2);
+    }
+    let grown = tree(&story);
+    assert!(grown.moments().len() <= MOMENTS as usize + 1);
+    // Also where one after the other takes the leader's place.
+    for number in 0..1000 {
+        story
+            .exec_by_thread(11, 10, "b")
+            .fork_fails(10, 11 + number % 2);
+        story.thread(10, 11).exit(10, 0);
+    }
+    assert!(tree(&story).moments().len() <= MOMENTS as usize + 1);
+}
+
 /// One step of a trace that no source would tell.
 #[derive(Debug, Clone)]
 enum Step {
