@@ -20,6 +20,8 @@ pub(super) struct Recent {
     /// Its last exec, tried or done, and its last failed creation, among the moments.
     exec: u32,
     failure: u32,
+    /// The last failed creation, if nothing else stands after it.
+    again: u32,
     /// How many moments it has.
     moments: u32,
 }
@@ -30,14 +32,15 @@ impl Default for Recent {
             threads: 0,
             exec: NONE,
             failure: NONE,
+            again: NONE,
             moments: 0,
         }
     }
 }
 
 impl Tree {
-    /// A creating call that created nothing; the same again and again counts
-    /// up.
+    /// A creating call that created nothing; the same again and again counts up, and
+    /// of a process that has too many whatever comes.
     pub(super) fn create_failed(
         &mut self,
         event: &Event,
@@ -54,7 +57,7 @@ impl Tree {
         let recent = self.recent(process);
         let full = recent.moments >= MOMENTS;
         if let Some(moment) = self.moments.get_mut(recent.failure as usize)
-            && (moment.what == deed || full)
+            && (moment.what == deed && recent.again == recent.failure || full)
         {
             if moment.what != deed
                 && let Deed::CreateFailed(_, failure) = &mut moment.what
@@ -66,7 +69,8 @@ impl Tree {
             return;
         }
         let index = self.happened(event, process, deed);
-        self.recent.entry(process).or_default().failure = index;
+        let recent = self.recent.entry(process).or_default();
+        (recent.failure, recent.again) = (index, index);
     }
 
     pub(super) fn exec(&mut self, event: &Event, exec: &Exec) {
@@ -106,6 +110,7 @@ impl Tree {
     /// An exec or an attempt. What was tried just before, along PATH perhaps,
     /// gives way to it; so does the last exec of a process that has too many.
     fn exec_moment(&mut self, event: &Event, process: NodeId, deed: Deed) {
+        self.goes_between(process);
         let recent = self.recent(process);
         let last = recent.exec;
         let full = recent.moments >= MOMENTS;
@@ -125,6 +130,13 @@ impl Tree {
         }
         let index = self.happened(event, process, deed);
         self.recent.entry(process).or_default().exec = index;
+    }
+
+    /// Something stands after the last failed creation of a process.
+    pub(super) fn goes_between(&mut self, process: NodeId) {
+        if let Some(recent) = self.recent.get_mut(&process) {
+            recent.again = NONE;
+        }
     }
 
     fn recent(&self, process: NodeId) -> Recent {

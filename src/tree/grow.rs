@@ -263,6 +263,9 @@ impl Tree {
             Some(id)
         };
         self.pick_creation(creator, node);
+        if node.is_some() {
+            self.goes_between(creator);
+        }
         let how = self.how_id(how);
         let Some(node) = node.map(|id| &mut self.nodes[id.index()]) else {
             return;

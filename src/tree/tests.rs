@@ -180,6 +180,39 @@ fn failures_stand_where_they_happened() {
     assert_eq!(tree.tally().creations(), 1);
 }
 
+/// What failed before a child or an exec is not what failed after it.
+#[test]
+fn the_same_failure_around_something_else_stands_twice() {
+    let mut story = Story::new();
+    story.exec(10, "a").fork_fails(10, 11).fork_fails(10, 11);
+    story.fork(10, 11).fork_fails(10, 11).exec(10, "b");
+    story.fork_fails(10, 11).exec_fails(10, "c", 2);
+    story.fork_fails(10, 11).thread(10, 12).fork_fails(12, 11);
+    let again = "Errno(Errno(11)) x1";
+    let all = |threads| {
+        let tree = tree_with(&story, threads);
+        let process = |deed: &String| deed != "child 12";
+        deeds(&tree, 10)
+            .into_iter()
+            .filter(process)
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        "exec a",
+        "Errno(Errno(11)) x2",
+        "child 11",
+        again,
+        "exec b",
+        again,
+        "ENOENT for c",
+    ];
+    // A thread stands between only where it is shown.
+    assert_eq!(all(Threads::Counted)[..7], expected);
+    assert_eq!(all(Threads::Counted)[7..], ["Errno(Errno(11)) x2"]);
+    assert_eq!(all(Threads::Kept)[..7], expected);
+    assert_eq!(all(Threads::Kept)[7..], [again, again]);
+}
+
 #[test]
 fn what_was_tried_along_path_gives_way() {
     let mut story = Story::new();
