@@ -27,8 +27,11 @@ impl Tree {
             }
             EventKind::End(ended) => self.ended(event, *ended),
             // The exec that comes next, under the other's former tid, tells more.
-            EventKind::Superseded { .. } => {
-                self.thread_of(event);
+            EventKind::Superseded { by } => {
+                // A leader that had ended is not there again.
+                if !self.live.contains_key(by) {
+                    self.thread_of(event);
+                }
                 self.pick_thread(event.tid);
             }
             EventKind::Attached(attached) => self.attached(event, attached),
@@ -114,7 +117,7 @@ impl Tree {
             process,
             node,
             born: at,
-            counts: self.counts_creation(),
+            counts: false,
         };
         self.live.insert(tid, live);
         self.recent.entry(process).or_default().threads += 1;
@@ -241,7 +244,13 @@ impl Tree {
                 self.tally.thread_by(self.texts.program(command));
             }
             match followed {
-                Some(tid) => self.new_thread(tid, creator, event.comm, event.at),
+                Some(tid) => {
+                    let kept = self.new_thread(tid, creator, event.comm, event.at);
+                    if let Some(live) = self.live.get_mut(&tid) {
+                        live.counts = counts;
+                    }
+                    kept
+                }
                 None => {
                     self.nodes[creator.index()].threads += 1;
                     let tid = child.tid.unwrap_or(Tid(child.returned));

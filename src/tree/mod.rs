@@ -73,7 +73,7 @@ struct Live {
     node: u32,
     /// When it was born.
     born: Duration,
-    /// Whether its creation counts.
+    /// Whether its lifetime counts: its creation was seen, and counts.
     counts: bool,
 }
 

@@ -320,7 +320,8 @@ impl Node {
 
     /// How long it lived, where both ends were seen.
     pub fn lived(&self) -> Option<Duration> {
-        let seen = !self.marks.has(Marks::ATTACHED) && self.fate().ended();
+        let begins = [Marks::CREATED, Marks::LAUNCHED, Marks::ORPHAN];
+        let seen = begins.iter().any(|mark| self.marks.has(*mark)) && self.fate().ended();
         seen.then(|| self.ended().saturating_sub(self.born()))
     }
 

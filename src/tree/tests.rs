@@ -306,6 +306,44 @@ fn what_was_there_before_and_what_is_left() {
     assert_eq!(tree.node(find(&tree, 30)).lived(), None);
 }
 
+/// Of what was there already nobody knows how long it lives.
+#[test]
+fn lifetimes_are_those_whose_beginning_was_seen() {
+    for threads in [Threads::Counted, Threads::Kept] {
+        let mut story = Story::empty();
+        story.attach(20, 20, "srv", 7).attach(21, 20, "srv", 7);
+        story.attach(22, 20, "srv", 7).thread(21, 23);
+        // Nor of what a log leaves out.
+        story.fork(30, 31);
+        for tid in [21, 22, 23, 20, 31, 30] {
+            story.exit(tid, 0);
+        }
+        let tree = tree_with(&story, threads);
+        assert_eq!(tree.tally().thread_lives.count(), 1);
+        let known = |(_, node): &(NodeId, &Node)| node.lived().is_some();
+        let known: Vec<i32> = tree
+            .nodes()
+            .filter(known)
+            .map(|(_, node)| node.pid().0)
+            .collect();
+        match threads {
+            Threads::Counted => assert_eq!(known, [31]),
+            Threads::Kept => assert_eq!(known, [23, 31]),
+        }
+    }
+}
+
+/// A leader that ended before the thread that takes its place is there once.
+#[test]
+fn an_exec_without_a_leader_adds_no_process() {
+    let mut story = Story::new();
+    story.exec(10, "a").thread(10, 11).exit(10, 0);
+    story.exec_by_thread(11, 10, "b").exit(10, 1);
+    let tree = tree(&story);
+    assert_eq!(tree.len(), 1);
+    assert_eq!(tree.node(find(&tree, 10)).fate(), Fate::Exited(1));
+}
+
 #[test]
 fn levels_and_their_peaks() {
     let mut story = Story::new();
