@@ -160,11 +160,19 @@ impl Tree {
     pub(super) fn thread_of(&mut self, event: &Event) -> NodeId {
         match self.live.get(&event.tid) {
             Some(live) => live.process,
-            None => self.take_up(event.tid, event.tgid, event.comm, event.at),
+            None => self.take_up(event.tid, event.tgid, None, event.comm, event.at),
         }
     }
 
-    pub(super) fn take_up(&mut self, tid: Tid, tgid: Pid, comm: Comm, at: Duration) -> NodeId {
+    /// Takes up a thread, and its process with this parent, where that is not known.
+    pub(super) fn take_up(
+        &mut self,
+        tid: Tid,
+        tgid: Pid,
+        parent: Option<NodeId>,
+        comm: Comm,
+        at: Duration,
+    ) -> NodeId {
         let leader = Tid::from(tgid);
         let process = match self.live.get(&leader) {
             Some(live) if live.node == live.process.0 => live.process,
@@ -174,7 +182,7 @@ impl Tree {
                     Some(start) if matches!(start.target, Target::Command(_))
                 ) && self.nodes.is_empty();
                 let command = self.texts.name(comm.as_bytes());
-                let id = self.grow(tgid.0, None, command, at);
+                let id = self.grow(tgid.0, parent, command, at);
                 if launched {
                     self.nodes[id.index()].marks.set(Marks::LAUNCHED);
                 }

@@ -306,6 +306,38 @@ fn what_was_there_before_and_what_is_left() {
     assert_eq!(tree.node(find(&tree, 30)).lived(), None);
 }
 
+/// Tids begin anew somewhere: then threads have smaller ones than their leader.
+#[test]
+fn a_thread_that_is_told_first_gives_its_process_no_name() {
+    let name = |tree: &Tree, pid| {
+        let node = tree.node(find(tree, pid));
+        let path = |command| tree.texts().get(command).path.bytes.map(<[u8]>::to_vec);
+        [path(node.first()), path(node.current())]
+    };
+    let mut story = Story::empty();
+    story.attach(7, 7, "parent", 1).attach(21, 90, "worker", 7);
+    let before = tree(&story);
+    // Its leader may be a zombie: then the threads are all that is known.
+    let [process, parent] = [90, 7].map(|pid| find(&before, pid));
+    assert_eq!(before.origin(process), Origin::Attached);
+    assert_eq!(before.node(process).parent(), Some(parent));
+    assert_eq!(name(&before, 90), [0, 1].map(|_| Some(b"worker".to_vec())));
+    let story = story.attach(90, 90, "srv", 7).attach(22, 90, "worker", 7);
+    let after = tree(story);
+    assert_eq!(name(&after, 90), [0, 1].map(|_| Some(b"srv".to_vec())));
+    assert_eq!(
+        (after.len(), after.node(find(&after, 90)).threads()),
+        (2, 2)
+    );
+    assert_eq!(after.node(find(&after, 90)).parent(), Some(find(&after, 7)));
+    // An exec tells more than a name.
+    let mut story = Story::empty();
+    story.attach(21, 90, "worker", 7).exec(90, "b");
+    let tree = tree(story.attach(90, 90, "srv", 7));
+    assert_eq!(name(&tree, 90)[1], Some(b"b".to_vec()));
+    assert_eq!(tree.parent_outside(find(&tree, 90)), Some(Pid(7)));
+}
+
 /// Of what was there already nobody knows how long it lives.
 #[test]
 fn lifetimes_are_those_whose_beginning_was_seen() {

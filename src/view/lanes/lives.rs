@@ -221,6 +221,9 @@ impl Lanes {
     pub(super) fn attached(&mut self, event: &Event, attached: &Attached) {
         let (at, pid) = (event.at, event.tgid);
         if Pid::from(event.tid) != pid {
+            if self.columns.get(pid).is_none() {
+                self.add(pid, String::new(), Some(attached.parent));
+            }
             return self.thread(at, pid, true);
         }
         let mut name = String::new();
@@ -230,7 +233,14 @@ impl Lanes {
             false => (" is attached to", Glyph::Begin),
         };
         self.comes(at);
-        self.add(pid, name, Some(attached.parent));
+        match self.columns.get_mut(pid) {
+            // Threads of it came first.
+            Some(process) if process.name.is_empty() && !attached.orphan => {
+                process.name = name;
+                self.columns.bear(attached.parent, pid);
+            }
+            _ => self.add(pid, name, Some(attached.parent)),
+        }
         self.alone(at, pid, glyph, words.to_owned());
     }
 }

@@ -541,6 +541,26 @@ fn what_was_there_before_and_what_is_let_go() {
     );
 }
 
+/// A thread may be told before its leader: it is counted all the same.
+#[test]
+fn threads_that_come_before_their_leader_are_counted() {
+    let mut story = Story::new();
+    let attached = || {
+        EventKind::Attached(Box::new(Attached {
+            parent: Pid(1),
+            own: 0,
+            orphan: false,
+        }))
+    };
+    for tid in [8, 9, 10, 11] {
+        story.push(tid, 10, attached());
+    }
+    story.push(8, 10, EventKind::End(End::Exited(0).into()));
+    let shown = story.picture();
+    assert!(shown.contains(": 2 more threads, 3 now"), "{shown}");
+    assert!(shown.contains(": 1 threads begin, 1 end, 3 now"), "{shown}");
+}
+
 /// More than there are lanes for; the rest comes in as lanes are free.
 #[test]
 fn too_many_are_counted() {
