@@ -274,6 +274,11 @@ impl Tree {
             if how.flags.has(CloneFlags::VFORK) && followed.is_some() {
                 self.nodes[id.index()].marks.set(Marks::AWAITED);
             }
+            if how.flags.has(CloneFlags::PARENT) {
+                let parent = self.real_parent(creator);
+                let parent = parent.map_or(NOBODY, |parent| parent.0);
+                self.siblings.insert(id, parent);
+            }
             if child.own != pid {
                 self.own_pids.insert(id, child.own);
             }

@@ -20,13 +20,13 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::clone::{CloneFlags, Kind};
+use crate::clone::Kind;
 use crate::event::Start;
 use crate::ids::{Pid, Tid};
 pub use picks::Seen;
 
 use deeds::Recent;
-use node::{Fate, How, HowId, Marks, Moment, Node, NodeId, Origin};
+use node::{Fate, How, HowId, Marks, Moment, NOBODY, Node, NodeId, Origin};
 use picks::Picks;
 use strings::Texts;
 use tally::Tally;
@@ -52,6 +52,9 @@ pub struct Tree {
     recent: HashMap<NodeId, Recent>,
     /// Pids that children have in a namespace of their own.
     own_pids: HashMap<NodeId, i32>,
+    /// Whose children those are that were made siblings of their creators
+    /// (CLONE_PARENT).
+    siblings: HashMap<NodeId, u32>,
     /// Who took over those that outlived their parents, where that was told.
     adopters: HashMap<NodeId, Pid>,
     texts: Texts,
@@ -88,6 +91,7 @@ impl Tree {
             live: HashMap::new(),
             recent: HashMap::new(),
             own_pids: HashMap::new(),
+            siblings: HashMap::new(),
             adopters: HashMap::new(),
             texts: Texts::default(),
             hows: Vec::new(),
@@ -167,17 +171,9 @@ impl Tree {
     /// The process that gets a process's exit signal, if it is in the tree:
     /// the one that created it, but for CLONE_PARENT.
     pub fn real_parent(&self, id: NodeId) -> Option<NodeId> {
-        let mut at = id;
-        loop {
-            let parent = self.node(at).parent()?;
-            match self.origin(at) {
-                Origin::Created(how)
-                    if how.flags.has(CloneFlags::PARENT) && !self.node(at).is_thread() =>
-                {
-                    at = parent;
-                }
-                _ => return Some(parent),
-            }
+        match self.siblings.get(&id) {
+            Some(parent) => Some(NodeId(*parent)).filter(|_| *parent != NOBODY),
+            None => self.node(id).parent(),
         }
     }
 

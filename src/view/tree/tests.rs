@@ -8,6 +8,7 @@ use crate::config::{Fold, Glyphs, When, WholeLook};
 use crate::event::testing::{SPAWN, Story, start};
 use crate::event::{Event, EventKind, Lost, Stops};
 use crate::filter::{Criteria, Filter, Happening, Went};
+use crate::summary::Summary;
 use crate::tree::tests::any_story;
 use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
@@ -367,6 +368,48 @@ fn depth_is_no_danger() {
             .unwrap()
             .contains("└─ 5000 (deep)  # fork")
     );
+}
+
+/// Nor is a chain as long as a log can tell, of children or of siblings.
+#[test]
+fn a_chain_without_end_is_drawn_and_summed_up() {
+    const LENGTH: i32 = 200_000;
+    for flags in [0, CloneFlags::PARENT.0] {
+        let mut tree = Tree::new(Threads::Counted);
+        let mut story = Story::new();
+        story.exec(1, "deep");
+        for pid in 1..LENGTH {
+            // The first one is nobody's child.
+            let flags = if pid == 1 { 0 } else { flags };
+            story.clone(pid, pid + 1, flags).exit(pid, 0);
+            // As they come, so that they needn't all be there.
+            for event in story.events.drain(..) {
+                tree.add(&event);
+            }
+        }
+        let last = tree.ids().next_back().unwrap();
+        let parent = tree.real_parent(last).unwrap();
+        match flags {
+            0 => assert_eq!(tree.node(last).parent(), Some(parent)),
+            _ => assert_eq!(tree.node(parent).pid().0, 1),
+        }
+        for fold in [Fold::Yes, Fold::No] {
+            let mut lines = 0;
+            let style = Style {
+                look: WholeLook { fold, ..LOOK },
+                ..STYLE
+            };
+            let drawn = draw(&tree, style, |text| {
+                lines += text.lines().count();
+                Ok(())
+            });
+            drawn.unwrap();
+            assert_eq!(lines, LENGTH as usize);
+        }
+        let summary = Summary::new(&tree, 10);
+        assert_eq!(summary.depth(), LENGTH as u32 - 1);
+        assert_eq!(summary.alive, [last]);
+    }
 }
 
 #[test]
