@@ -541,6 +541,25 @@ fn what_was_there_before_and_what_is_let_go() {
     );
 }
 
+/// Each end looks at the children of that process, not at all there are.
+#[test]
+fn a_chain_that_ends_link_by_link() {
+    const LENGTH: i32 = 100_000;
+    let mut story = Story::new();
+    story.exec(1, "deep");
+    for pid in 1..LENGTH {
+        story.fork(pid, pid + 1);
+    }
+    for pid in 1..=LENGTH {
+        story.exit(pid, 0);
+    }
+    let mut lanes = Lanes::new(20, Detail::Normal);
+    let rows = story.events.iter().flat_map(|event| lanes.event(event));
+    let orphans =
+        |row: &Row| matches!(row, Row::Lanes { words, .. } if words.contains("orphans: "));
+    assert_eq!(rows.filter(orphans).count(), LENGTH as usize - 1);
+}
+
 /// A thread may be told before its leader: it is counted all the same.
 #[test]
 fn threads_that_come_before_their_leader_are_counted() {
