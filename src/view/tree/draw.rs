@@ -76,17 +76,22 @@ pub(super) fn draw(
             .paint(&mut out, Part::Meaning, |out| out.push_str(&note));
         out.push('\n');
     }
-    let mut frames = vec![planner.roots()];
+    // What is still to be drawn of each level, if anything is.
+    let mut frames = vec![(0, planner.roots())];
     // For each level whether more comes after what is drawn.
     let mut more: Vec<bool> = Vec::new();
-    while let Some(frame) = frames.last_mut() {
+    while let Some((depth, frame)) = frames.last_mut() {
+        let depth = *depth;
         let Some(entry) = frame.next() else {
             frames.pop();
             continue;
         };
-        let depth = frames.len() - 1;
+        let goes_on = frame.peek().is_some();
+        if !goes_on {
+            frames.pop();
+        }
         more.truncate(depth);
-        more.push(frames[depth].peek().is_some());
+        more.push(goes_on);
         let row = Row {
             guide: drawer.guide(&more),
             ..drawer.row(&entry)
@@ -97,7 +102,7 @@ pub(super) fn draw(
             out.clear();
         }
         if let Entry::Group(members) = entry {
-            frames.push(planner.below(&members));
+            frames.push((depth + 1, planner.below(&members)));
         }
     }
     write(&out)
