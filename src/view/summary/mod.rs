@@ -13,7 +13,7 @@ use super::output::Output;
 use super::style::{Palette, Part};
 use super::tree::words;
 use super::units::{Span, columns, cut, plural};
-use super::whole::Whole;
+use super::whole::{BREAKS_OFF, Extent, Whole};
 use crate::clone::Kind;
 use crate::config::{Glyphs, TOP, WholeLook};
 use crate::event::{Event, Target};
@@ -52,7 +52,7 @@ impl SummaryView {
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self, extent: Extent) -> io::Result<()> {
         // What never began is nothing to sum up.
         let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
             return Ok(());
@@ -62,7 +62,7 @@ impl SummaryView {
             look: self.look,
             width: self.output.columns(),
         };
-        self.output.write_lines(text(&tree, style))?;
+        self.output.write_lines(text(&tree, extent, style))?;
         self.output.flush()
     }
 }
@@ -82,14 +82,18 @@ impl Sink for SummaryView {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.write()
+        self.write(Extent::Whole)
+    }
+
+    fn break_off(&mut self) -> io::Result<()> {
+        self.write(Extent::BrokenOff)
     }
 }
 
 impl Drop for SummaryView {
     /// Whatever ended the trace, what was seen is counted.
     fn drop(&mut self) {
-        let _ = self.write();
+        let _ = self.write(Extent::BrokenOff);
     }
 }
 
@@ -102,7 +106,7 @@ struct Style {
 }
 
 /// The summary of a tree.
-fn text(tree: &Tree, style: Style) -> String {
+fn text(tree: &Tree, extent: Extent, style: Style) -> String {
     let top = style.look.top.unwrap_or(TOP);
     let summary = Summary::new(tree, top);
     let writer = Writer {
@@ -112,6 +116,11 @@ fn text(tree: &Tree, style: Style) -> String {
         glyphs: style.look.glyphs,
     };
     let mut out = String::new();
+    if extent == Extent::BrokenOff {
+        let palette = style.palette;
+        palette.paint(&mut out, Part::Meaning, |out| out.push_str(BREAKS_OFF));
+        out.push('\n');
+    }
     writer.facts(&mut out);
     for (table, top) in [
         (writer.kinds(), usize::MAX),

@@ -39,7 +39,7 @@ fn written_of(
         look,
         width,
     };
-    text(&tree, style)
+    text(&tree, Extent::Whole, style)
 }
 
 /// A build with an orphan, a failure of each sort and one that never execs.
@@ -143,6 +143,20 @@ fn tables_have_so_many_rows_and_terminals_so_many_columns() {
     assert!(shown.contains("\nat once   at most 3 processes (at 12.0 ms)\n          4 threads"));
     // Kinds and calls are few: all of them stay.
     assert!(shown.contains("  process, memory"), "{shown}");
+}
+
+#[test]
+fn a_trace_that_breaks_off_says_so() {
+    let mut tree = Tree::new(Threads::Counted);
+    build().events.iter().for_each(|event| tree.add(event));
+    let style = Style {
+        palette: Palette::PLAIN,
+        look: LOOK,
+        width: None,
+    };
+    let whole = text(&tree, Extent::Whole, style);
+    let broken = text(&tree, Extent::BrokenOff, style);
+    assert_eq!(broken, format!("# the recording breaks off\n{whole}"));
 }
 
 #[test]

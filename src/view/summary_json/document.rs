@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::super::whole::Extent;
 use crate::clone::Kind;
 use crate::event::Target;
 use crate::ids::Errno;
@@ -25,6 +26,9 @@ pub(super) struct Document {
     format_version: u32,
     /// The forktrace that traced.
     forktrace_version: Option<String>,
+    /// Whether the trace was told to its end: false where tracing failed, or the log
+    /// was cut short.
+    complete: bool,
     /// What was launched, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
@@ -170,7 +174,7 @@ struct Process {
 }
 
 impl Document {
-    pub(super) fn new(summary: &Summary<'_>, top: usize) -> Document {
+    pub(super) fn new(summary: &Summary<'_>, extent: Extent, top: usize) -> Document {
         let tree = summary.tree;
         let tally = tree.tally();
         let start = tree.start();
@@ -192,6 +196,7 @@ impl Document {
             format: "forktrace-summary",
             format_version: FORMAT_VERSION,
             forktrace_version: start.map(|start| start.version.clone()),
+            complete: extent == Extent::Whole,
             command: words.map(|words| words.iter().map(|word| lossy(word)).collect()),
             command_hex: hex.filter(|words| words.iter().any(Option::is_some)),
             pids,

@@ -11,7 +11,7 @@ use std::io;
 
 use super::Sink;
 use super::output::Output;
-use super::whole::Whole;
+use super::whole::{Extent, Whole};
 use crate::config::{TOP, WholeLook};
 use crate::event::Event;
 use crate::filter::Filter;
@@ -38,11 +38,11 @@ impl SummaryJsonView {
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self, extent: Extent) -> io::Result<()> {
         let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
             return Ok(());
         };
-        let text = text(&tree, self.look).map_err(io::Error::other)?;
+        let text = text(&tree, extent, self.look).map_err(io::Error::other)?;
         self.output.write_lines(&text)?;
         self.output.flush()
     }
@@ -63,20 +63,24 @@ impl Sink for SummaryJsonView {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.write()
+        self.write(Extent::Whole)
+    }
+
+    fn break_off(&mut self) -> io::Result<()> {
+        self.write(Extent::BrokenOff)
     }
 }
 
 impl Drop for SummaryJsonView {
     /// Whatever ended the trace, what was seen is counted.
     fn drop(&mut self) {
-        let _ = self.write();
+        let _ = self.write(Extent::BrokenOff);
     }
 }
 
 /// The document of a tree.
-fn text(tree: &Tree, look: WholeLook) -> serde_json::Result<String> {
+fn text(tree: &Tree, extent: Extent, look: WholeLook) -> serde_json::Result<String> {
     let summary = Summary::new(tree, look.top.unwrap_or(TOP));
-    let document = Document::new(&summary, look.top.unwrap_or(usize::MAX));
+    let document = Document::new(&summary, extent, look.top.unwrap_or(usize::MAX));
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

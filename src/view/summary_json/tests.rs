@@ -19,7 +19,7 @@ fn document(events: &[Event], look: WholeLook) -> Value {
     for event in events {
         tree.add(event);
     }
-    serde_json::from_str(&text(&tree, look).unwrap()).unwrap()
+    serde_json::from_str(&text(&tree, Extent::Whole, look).unwrap()).unwrap()
 }
 
 #[test]
@@ -86,6 +86,19 @@ struct Number(u64);
 impl<'a> std::iter::Sum<&'a Value> for Number {
     fn sum<I: Iterator<Item = &'a Value>>(values: I) -> Number {
         Number(values.map(|value| value.as_u64().unwrap()).sum())
+    }
+}
+
+#[test]
+fn a_trace_that_breaks_off_is_not_complete() {
+    let mut tree = Tree::new(Threads::Counted);
+    let mut story = Story::new();
+    story.exec(10, "a");
+    story.events.iter().for_each(|event| tree.add(event));
+    for (extent, complete) in [(Extent::Whole, true), (Extent::BrokenOff, false)] {
+        let text = text(&tree, extent, LOOK).unwrap();
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(found["complete"], json!(complete));
     }
 }
 

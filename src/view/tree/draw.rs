@@ -20,6 +20,7 @@ use crate::tree::strings::{CommandId, Known};
 use crate::view::UNSEEN_BY_EVENTS;
 use crate::view::style::{Palette, Part};
 use crate::view::units::{Span, ellipsis, plural};
+use crate::view::whole::{BREAKS_OFF, Extent};
 
 /// How much text is handed on at once, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -42,6 +43,7 @@ pub(super) struct Style {
 /// Those of `write`.
 pub(super) fn draw(
     tree: &Tree,
+    extent: Extent,
     style: Style,
     mut write: impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -59,18 +61,7 @@ pub(super) fn draw(
         glyphs: style.look.glyphs,
     };
     let mut out = String::new();
-    if tree
-        .start()
-        .is_some_and(|start| start.stops == Stops::Event)
-    {
-        let part = Part::Meaning;
-        style
-            .palette
-            .paint(&mut out, part, |out| out.push_str(UNSEEN_BY_EVENTS));
-        out.push('\n');
-    }
-    if tree.is_filtered() {
-        let note = drawer.what_is_shown();
+    for note in drawer.notes(extent) {
         style
             .palette
             .paint(&mut out, Part::Meaning, |out| out.push_str(&note));
@@ -179,6 +170,23 @@ impl Drawer<'_> {
 
     fn span(&self, time: Duration) -> String {
         Span(time, self.glyphs).to_string()
+    }
+
+    /// What is to be known of the trace before one looks at it.
+    fn notes(&self, extent: Extent) -> Vec<String> {
+        let mut notes = Vec::new();
+        // Of nothing there is nothing to say.
+        if extent == Extent::BrokenOff && !self.tree.is_empty() {
+            notes.push(BREAKS_OFF.to_owned());
+        }
+        let stops = self.tree.start().map(|start| start.stops);
+        if stops == Some(Stops::Event) {
+            notes.push(UNSEEN_BY_EVENTS.to_owned());
+        }
+        if self.tree.is_filtered() {
+            notes.push(self.what_is_shown());
+        }
+        notes
     }
 
     /// How much of the whole a filter shows.

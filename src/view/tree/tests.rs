@@ -14,7 +14,7 @@ use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
 use crate::view::tests::any_events;
 use crate::view::units::columns;
-use crate::view::whole::Whole;
+use crate::view::whole::{Extent, Whole};
 
 const LOOK: WholeLook = WholeLook {
     glyphs: Glyphs::Unicode,
@@ -41,7 +41,7 @@ fn drawn_of(events: &[Event], style: Style, criteria: Option<Criteria>) -> Strin
     }
     let tree = whole.take().unwrap();
     let mut out = String::new();
-    let written = draw(&tree, style, |lines| {
+    let written = draw(&tree, Extent::Whole, style, |lines| {
         out.push_str(lines);
         Ok(())
     });
@@ -311,6 +311,33 @@ fn what_failed_stands_where_it_did() {
     );
 }
 
+/// What stands there is not all: that is to be read before the rest.
+#[test]
+fn a_trace_that_breaks_off_says_so() {
+    let mut story = Story::empty();
+    story
+        .push(0, "", EventKind::Start(Box::new(start(Stops::Event))))
+        .exec(10, "a");
+    let shown = |story: &Story| {
+        let mut tree = Tree::new(Threads::Counted);
+        story.events.iter().for_each(|event| tree.add(event));
+        let mut out = String::new();
+        let written = draw(&tree, Extent::BrokenOff, STYLE, |lines| {
+            out.push_str(lines);
+            Ok(())
+        });
+        written.unwrap();
+        out
+    };
+    let expected = "\
+# the recording breaks off
+# --stops=event: calls that fail, and children hidden by CLONE_UNTRACED, are not seen
+10 a  # alive at the end of the trace
+";
+    assert_eq!(shown(&story), expected);
+    assert_eq!(shown(&Story::new()), "");
+}
+
 #[test]
 fn what_is_not_seen_is_said() {
     let mut story = Story::empty();
@@ -399,7 +426,7 @@ fn a_chain_without_end_is_drawn_and_summed_up() {
                 look: WholeLook { fold, ..LOOK },
                 ..STYLE
             };
-            let drawn = draw(&tree, style, |text| {
+            let drawn = draw(&tree, Extent::Whole, style, |text| {
                 lines += text.lines().count();
                 Ok(())
             });
