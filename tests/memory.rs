@@ -165,6 +165,7 @@ fn write_log(path: &Path, processes: i32) {
         stops: Stops::Seccomp,
         follow: Follow::All,
         waits: Wanted::No,
+        orphans: Wanted::No,
     };
     tell(0, 1, EventKind::Start(Box::new(start)));
     tell(0, 1, exec(0));

@@ -41,6 +41,7 @@ pub(crate) fn start(stops: Stops) -> Start {
         stops,
         follow: Follow::All,
         waits: Wanted::No,
+        orphans: Wanted::No,
     }
 }
 

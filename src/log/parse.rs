@@ -203,6 +203,13 @@ struct Version<'a> {
     format_version: Word<'a>,
 }
 
+fn wanted(told: bool) -> Wanted {
+    match told {
+        true => Wanted::Yes,
+        false => Wanted::No,
+    }
+}
+
 fn start(line: StartLine<'_>) -> Result<Event, Fault> {
     let target = match (line.command, line.pids) {
         (Some(command), _) => {
@@ -224,10 +231,8 @@ fn start(line: StartLine<'_>) -> Result<Event, Fault> {
         abi: line.abi,
         stops: line.stops,
         follow: line.follow,
-        waits: match line.waits {
-            true => Wanted::Yes,
-            false => Wanted::No,
-        },
+        waits: wanted(line.waits),
+        orphans: wanted(line.orphans),
     };
     Ok(event!(line, EventKind::Start(Box::new(start))))
 }

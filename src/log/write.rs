@@ -146,6 +146,7 @@ fn start_line<'a>(event: &'a Event, start: &'a Start) -> StartLine<'a> {
         stops: start.stops,
         follow: start.follow,
         waits: start.waits == Wanted::Yes,
+        orphans: start.orphans == Wanted::Yes,
     })
 }
 

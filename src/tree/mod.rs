@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clone::Kind;
-use crate::event::Start;
+use crate::event::{Start, Wanted};
 use crate::ids::{Pid, Tid};
 pub use picks::Seen;
 
@@ -177,10 +177,16 @@ impl Tree {
         }
     }
 
-    /// Whether a process lived on when the one that it was a child of had
-    /// ended: then init or a subreaper took it over.
+    /// Whether a process lived on when the one that it was a child of had ended: then
+    /// init or a subreaper took it over. That is told, but for those that ended before
+    /// anybody could look: of these the times of both ends say it, but where the parent
+    /// was killed. Those that are killed together end in any order.
     pub fn outlived_parent(&self, id: NodeId) -> bool {
+        if self.adopters.contains_key(&id) {
+            return true;
+        }
         let node = self.node(id);
+        let told = self.orphans_told() && node.marks.has(Marks::CREATED);
         let Some(parent) = self.real_parent(id).filter(|_| !node.is_thread()) else {
             return false;
         };
@@ -189,7 +195,15 @@ impl Tree {
             node.fate(),
             Fate::NotFollowed | Fate::Untraced | Fate::Unseen
         );
-        seen && parent.fate().ended() && (!node.fate().ended() || parent.ended < node.ended)
+        let killed = matches!(parent.fate(), Fate::Killed { .. });
+        let by_times = parent.fate().ended() && !(told && killed);
+        seen && by_times && (!node.fate().ended() || parent.ended < node.ended)
+    }
+
+    /// Whether the trace tells who took over those that outlived their parents.
+    pub fn orphans_told(&self) -> bool {
+        let told = |start: &Start| start.orphans == Wanted::Yes;
+        !self.adopters.is_empty() || self.start.as_ref().is_some_and(told)
     }
 
     /// Who took it over when its parent ended, at last: init or a subreaper, 0 for

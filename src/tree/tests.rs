@@ -10,8 +10,8 @@ use super::outline::{Item, Outline};
 use super::strings::CommandId;
 use super::{Threads, Tree};
 use crate::clone::{CloneFlags, Kind};
-use crate::event::testing::{SPAWN, Story};
-use crate::event::{Event, EventKind, Lost};
+use crate::event::testing::{SPAWN, Story, start};
+use crate::event::{Event, EventKind, Lost, Start, Stops, Wanted};
 use crate::ids::{Pid, Signal, Tid};
 
 fn tree(story: &Story) -> Tree {
@@ -126,6 +126,30 @@ fn who_created_and_whose_child_it_is() {
     for (pid, outlived) in [(11, true), (14, true), (15, true), (13, false), (10, false)] {
         assert_eq!(tree.outlived_parent(find(&tree, pid)), outlived, "{pid}");
     }
+}
+
+/// Where adoptions are told the order in which ends are seen says nothing: those that
+/// are killed together end in any.
+#[test]
+fn who_outlived_its_parent_is_told_rather_than_timed() {
+    let mut story = Story::empty();
+    let start = Start {
+        orphans: Wanted::Yes,
+        ..start(Stops::Seccomp)
+    };
+    story.push(0, "", EventKind::Start(Box::new(start)));
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(10, 13);
+    story.kill(11, 9).kill(10, 9).adopted(13, 1).kill(12, 9);
+    story.kill(13, 9);
+    let told = tree(&story);
+    let outlived = |tree: &Tree| [11, 12, 13].map(|pid| tree.outlived_parent(find(tree, pid)));
+    assert_eq!(outlived(&told), [false, false, true]);
+    // A log may not tell: then the times are all there is.
+    story.events.remove(0);
+    story
+        .events
+        .retain(|event| !matches!(event.kind, EventKind::Orphaned { .. }));
+    assert_eq!(outlived(&tree(&story)), [false, true, true]);
 }
 
 #[test]

@@ -423,6 +423,7 @@ mod tests {
                     stops: Stops::Event,
                     follow: Follow::All,
                     waits: Wanted::No,
+                    orphans: Wanted::No,
                 })),
             ),
             event(4280, create(fork, child(4281, 4281, 4281))),

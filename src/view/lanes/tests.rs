@@ -53,6 +53,7 @@ impl Story {
             stops: Stops::Seccomp,
             follow: Follow::All,
             waits,
+            orphans: waits,
         };
         self.push(0, 0, EventKind::Start(Box::new(start)));
     }
