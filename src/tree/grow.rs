@@ -49,7 +49,8 @@ impl Tree {
                     self.adopters.insert(process, *by);
                 }
             }
-            EventKind::Wait(_) | EventKind::Kill(_) => {}
+            EventKind::Wait(wait) => self.waited(event, wait),
+            EventKind::Kill(_) => {}
             EventKind::Tracing | EventKind::MustStay(_) => {}
         }
     }
@@ -109,6 +110,7 @@ impl Tree {
     /// unseen.
     pub(super) fn enter(&mut self, tid: Tid, process: NodeId, node: u32, at: Duration) {
         self.leave(tid, at, Fate::Unseen);
+        self.given_away(tid);
         if node == process.0 {
             self.tally.processes.rise(at);
         }
@@ -150,6 +152,9 @@ impl Tree {
         // Whoever waited for it goes on.
         if fate.ended() {
             node.marks.clear(Marks::AWAITED);
+            if leads {
+                self.zombie(live.process);
+            }
         }
         Some(NodeId(live.node))
     }
@@ -268,6 +273,7 @@ impl Tree {
         } else {
             let pid = child.tid.map_or(child.returned, |tid| tid.0);
             let id = self.grow(pid, Some(creator), command, event.at);
+            self.given_away(Tid(pid));
             if let Some(tid) = followed {
                 self.enter(tid, id, id.0, event.at);
             }

@@ -12,12 +12,13 @@ mod grow;
 pub mod node;
 pub mod outline;
 mod picks;
+mod reaped;
 pub mod strings;
 pub mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clone::Kind;
@@ -57,6 +58,10 @@ pub struct Tree {
     siblings: HashMap<NodeId, u32>,
     /// Who took over those that outlived their parents, where that was told.
     adopters: HashMap<NodeId, Pid>,
+    /// Processes that ended and that nobody waited for yet, where waits are told.
+    zombies: HashMap<Pid, NodeId>,
+    /// Processes that waited for children which can't be told from each other.
+    vague: HashSet<NodeId>,
     texts: Texts,
     hows: Vec<How>,
     how_ids: HashMap<How, HowId>,
@@ -93,6 +98,8 @@ impl Tree {
             own_pids: HashMap::new(),
             siblings: HashMap::new(),
             adopters: HashMap::new(),
+            zombies: HashMap::new(),
+            vague: HashSet::new(),
             texts: Texts::default(),
             hows: Vec::new(),
             how_ids: HashMap::new(),

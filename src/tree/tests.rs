@@ -10,8 +10,8 @@ use super::outline::{Item, Outline};
 use super::strings::CommandId;
 use super::{Threads, Tree};
 use crate::clone::{CloneFlags, Kind};
-use crate::event::testing::{SPAWN, Story, start};
-use crate::event::{Event, EventKind, Lost, Start, Stops, Wanted};
+use crate::event::testing::{SPAWN, Story};
+use crate::event::{Event, EventKind, Lost};
 use crate::ids::{Pid, Signal, Tid};
 
 fn tree(story: &Story) -> Tree {
@@ -132,12 +132,7 @@ fn who_created_and_whose_child_it_is() {
 /// are killed together end in any.
 #[test]
 fn who_outlived_its_parent_is_told_rather_than_timed() {
-    let mut story = Story::empty();
-    let start = Start {
-        orphans: Wanted::Yes,
-        ..start(Stops::Seccomp)
-    };
-    story.push(0, "", EventKind::Start(Box::new(start)));
+    let mut story = Story::with_waits();
     story.exec(10, "a").fork(10, 11).fork(10, 12).fork(10, 13);
     story.kill(11, 9).kill(10, 9).adopted(13, 1).kill(12, 9);
     story.kill(13, 9);
@@ -150,6 +145,37 @@ fn who_outlived_its_parent_is_told_rather_than_timed() {
         .events
         .retain(|event| !matches!(event.kind, EventKind::Orphaned { .. }));
     assert_eq!(outlived(&tree(&story)), [false, true, true]);
+}
+
+#[test]
+fn who_is_never_waited_for() {
+    const WNOWAIT: u64 = 0x0100_0000;
+    let unreaped = |story: &Story| -> Vec<i32> {
+        let tree = tree(story);
+        let those = tree.nodes().filter(|(id, _)| tree.unreaped(*id));
+        those.map(|(_, node)| node.pid().0).collect()
+    };
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(10, 13);
+    for child in [11, 12, 13] {
+        story.exit(child, 0);
+    }
+    story.reaps(10, 11, 0).reaps(10, 12, WNOWAIT);
+    assert_eq!(unreaped(&story), [12, 13]);
+    // One whose pid is given away was reaped, whoever saw it.
+    story.fork(10, 13).fork(10, 14).fork(14, 15).exit(15, 0);
+    assert_eq!(unreaped(&story), [12, 15]);
+    // A parent that is killed can't wait any more; one that exits could have.
+    let mut killed = Story::with_waits();
+    killed.events = story.events.clone();
+    killed.kill(14, 9);
+    assert_eq!(unreaped(&killed), [12, 14]);
+    // The first one is forktrace's to wait for, and an orphan somebody's else.
+    story.exit(14, 0).exit(10, 0).adopted(13, 1).exit(13, 0);
+    assert_eq!(unreaped(&story), [12, 14, 15]);
+    let mut untold = Story::new();
+    untold.exec(10, "a").fork(10, 11).exit(11, 0).exit(10, 0);
+    assert_eq!(unreaped(&untold), [0; 0]);
 }
 
 #[test]

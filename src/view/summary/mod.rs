@@ -132,6 +132,7 @@ fn text(tree: &Tree, extent: Extent, style: Style) -> String {
         (writer.exec_failures(), top),
         (writer.longest(), top),
         (writer.alive(), top),
+        (writer.unreaped(), top),
     ] {
         table.write(&mut out, style.palette, writer.glyphs, style.width, top);
     }
@@ -231,7 +232,11 @@ impl Writer<'_> {
         let unreaped = [
             format!("{} alive at the end", summary.alive.len()),
             outlived,
-            "who waited for whom is not traced".to_owned(),
+            match &summary.unreaped {
+                None => "who waited for whom is not traced".to_owned(),
+                Some(ids) if ids.len() == 1 => "nobody waited for 1 that ended".to_owned(),
+                Some(ids) => format!("nobody waited for {} that ended", ids.len()),
+            },
         ];
         self.line(out, "unreaped", &unreaped);
     }
@@ -413,6 +418,15 @@ impl Writer<'_> {
         let mut table = Table::new(&["lived", "longest-lived"]);
         for (id, life) in &self.summary.longest {
             table.row(vec![self.span(*life)], self.process(*id));
+        }
+        table
+    }
+
+    fn unreaped(&self) -> Table {
+        let mut table = Table::new(&["ended", "never waited for"]);
+        for id in self.summary.unreaped.iter().flatten() {
+            let ended = self.span(self.tree.node(*id).ended());
+            table.row(vec![ended], self.process(*id));
         }
         table
     }

@@ -160,6 +160,26 @@ fn a_trace_that_breaks_off_says_so() {
 }
 
 #[test]
+fn who_was_never_waited_for_is_counted_where_waits_are_told() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(12, 13);
+    story
+        .exit(11, 0)
+        .exit(12, 0)
+        .adopted(13, 1)
+        .reaps(10, 11, 0);
+    let shown = written(&story.exit(10, 0).events, LOOK, None);
+    let line = "\nunreaped  1 alive at the end; 1 process outlived its parent; \
+                nobody waited for 1 that ended\n";
+    assert!(shown.contains(line), "{shown}");
+    assert!(
+        shown.ends_with("\n    ended  never waited for\n  5.00 ms  12 (a)\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("is not traced"), "{shown}");
+}
+
+#[test]
 fn a_trace_of_next_to_nothing() {
     let mut story = Story::empty();
     story

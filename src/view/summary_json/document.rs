@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::whole::Extent;
 use crate::clone::Kind;
 use crate::event::Target;
-use crate::ids::Errno;
+use crate::ids::{Errno, Pid};
 use crate::summary::{FailuresSeen, KindRow, Lifetimes, ProgramRow, Summary};
 use crate::tree::Tree;
 use crate::tree::node::{Fate, NodeId};
@@ -76,9 +76,16 @@ pub(super) struct Document {
     exec_failures: Vec<ExecFailure>,
     longest_lived: Vec<Process>,
     alive_at_end: Vec<Process>,
-    /// Processes that init or a subreaper took over. Who waited for whom is not
-    /// traced.
+    /// Processes that init or a subreaper took over.
     outlived_parent: u64,
+    /// Who took them over; null where that is not told.
+    adopted_by: Option<Vec<Adopter>>,
+    /// Processes that ended and that nobody waited for, though their parents could
+    /// have; null where waits are not traced.
+    unreaped: Option<u64>,
+    /// The same, each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreaped_processes: Option<Vec<Process>>,
 }
 
 /// How long some lived or ran.
@@ -140,6 +147,13 @@ struct Program {
     count: u64,
     #[serde(flatten)]
     lives: Lives,
+}
+
+#[derive(Debug, Serialize)]
+struct Adopter {
+    /// 0 for one outside of the tracer's pid namespace.
+    pid: i32,
+    count: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -256,6 +270,19 @@ impl Document {
             longest_lived: summary.longest.iter().map(|(id, _)| process(id)).collect(),
             alive_at_end: summary.alive.iter().take(top).map(process).collect(),
             outlived_parent: summary.outlived,
+            adopted_by: summary.adopters.as_ref().map(|adopters| {
+                let rows = adopters.iter().take(top);
+                let row = |(pid, count): &(Pid, u64)| Adopter {
+                    pid: pid.0,
+                    count: *count,
+                };
+                rows.map(row).collect()
+            }),
+            unreaped: summary.unreaped.as_ref().map(|ids| ids.len() as u64),
+            unreaped_processes: summary
+                .unreaped
+                .as_ref()
+                .map(|ids| ids.iter().take(top).map(process).collect()),
         }
     }
 }

@@ -103,6 +103,29 @@ fn a_trace_that_breaks_off_is_not_complete() {
 }
 
 #[test]
+fn who_reaped_is_known_where_waits_are_told() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(12, 13);
+    story
+        .exit(11, 0)
+        .exit(12, 0)
+        .adopted(13, 1)
+        .reaps(10, 11, 0);
+    let found = document(&story.exit(10, 0).events, LOOK);
+    assert_eq!(found["outlived_parent"], json!(1));
+    assert_eq!(found["adopted_by"], json!([{"pid": 1, "count": 1}]));
+    assert_eq!(found["unreaped"], json!(1));
+    assert_eq!(found["unreaped_processes"][0]["pid"], json!(12));
+    let mut story = Story::new();
+    let found = document(&story.exec(10, "a").events, LOOK);
+    assert_eq!(
+        [&found["adopted_by"], &found["unreaped"]],
+        [&json!(null); 2]
+    );
+    assert_eq!(found.get("unreaped_processes"), None);
+}
+
+#[test]
 fn bytes_that_are_no_text_are_kept_in_hex() {
     assert_eq!(hex_unless_text(b"a\xff"), Some("61ff".to_owned()));
     assert_eq!(hex_unless_text("é".as_bytes()), None);

@@ -333,6 +333,9 @@ impl Drawer<'_> {
                 Some(by) => format!("outlived its parent, adopted by {by}"),
             });
         }
+        if tree.unreaped(id) {
+            facts.push("never waited for".to_owned());
+        }
         if node.awaited() {
             facts.push("its creator still waits in vfork".to_owned());
         }

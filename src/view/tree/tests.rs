@@ -285,6 +285,45 @@ fn whose_child_it_is_where_that_is_not_as_it_looks() {
 }
 
 #[test]
+fn who_was_never_waited_for_is_told() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12);
+    story.exit(11, 0).exit(12, 1).reaps(10, 11, 0).exit(10, 0);
+    assert_drawn(
+        &story,
+        LOOK,
+        "\
+10 a  # 6.00 ms
+├─ 11 (a)  # fork, 2.00 ms
+└─ 12 (a)  # exited with 1, fork, 2.00 ms, never waited for
+",
+    );
+}
+
+/// What is killed at once ends in any order, and looks the same all the same.
+#[test]
+fn a_group_that_is_killed_folds() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a");
+    for pid in 11..17 {
+        story.fork(10, pid);
+    }
+    for pid in [12, 14, 10, 11, 13, 15, 16] {
+        story.kill(pid, 9);
+    }
+    let shown = drawn(&story.events, STYLE);
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(
+        shown.contains("└─ (a) ×6  # killed by SIGKILL, fork, "),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("outlived") && !shown.contains("waited"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn what_failed_stands_where_it_did() {
     let mut story = Story::new();
     story
