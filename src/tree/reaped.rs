@@ -4,7 +4,7 @@
 use super::Tree;
 use super::node::{Fate, Marks, NodeId};
 use crate::event::{Event, Wait, Wanted};
-use crate::ids::{Pid, Tid};
+use crate::ids::{Errno, Pid, Tid};
 use crate::waits::Change;
 
 impl Tree {
@@ -27,6 +27,13 @@ impl Tree {
 
     /// A call that waits returned.
     pub(super) fn waited(&mut self, event: &Event, wait: &Wait) {
+        // A child was reaped all the same: only then is the answer stored
+        // (kernel_wait4, kernel/exit.c).
+        if wait.answer == Some(Err(Errno::EFAULT))
+            && let Some(caller) = self.process_of(event.tid)
+        {
+            self.vague.insert(caller);
+        }
         let Some(told) = wait.told() else {
             return;
         };
