@@ -234,7 +234,7 @@ impl Writer<'_> {
             outlived,
             match &summary.unreaped {
                 None => "who waited for whom is not traced".to_owned(),
-                Some(ids) if ids.is_empty() => "all that ended were waited for".to_owned(),
+                Some(ids) if ids.is_empty() => "no zombies left".to_owned(),
                 Some(ids) if ids.len() == 1 => "nobody waited for 1 that ended".to_owned(),
                 Some(ids) => format!("nobody waited for {} that ended", ids.len()),
             },
