@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::types::{Hex, HexBytes, HexWords, Names, Word, Words};
 use crate::abi::{Abi, Call};
 use crate::clone::Kind;
+use crate::diagnosis::{Certainty, Reason, Retry};
 use crate::event::{Follow, Followed, Stops};
 
 /// One line of a log: a JSON object. `event` says what it tells.
@@ -225,6 +226,9 @@ creating! {
         /// The descriptor that the kernel stored for CLONE_PIDFD, read back.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored_pidfd: Option<i32>,
+        /// Which failure before, on the same thread, this makes good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Retry>,
     }
 }
 
@@ -242,7 +246,22 @@ creating! {
         /// What a seccomp filter of the program answered in the kernel's place.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         skipped_value: Option<i32>,
+        /// Why it failed, as far as that was found out: what is certain first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<CauseLine<'a>>,
     }
+}
+
+/// What may have made a call fail.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CauseLine<'a> {
+    /// How certain that is.
+    pub certainty: Certainty,
+    /// It in words (derived).
+    #[serde(skip_deserializing)]
+    pub text: String,
+    /// It, with the figures that decide.
+    pub reason: Cow<'a, Reason>,
 }
 
 /// How a call ended that did not succeed.
@@ -360,6 +379,9 @@ executing! {
         /// The error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         errno_nr: Option<i32>,
+        /// Why it failed, as for `create_failed`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<CauseLine<'a>>,
     }
 }
 

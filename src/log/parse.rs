@@ -8,8 +8,9 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use super::line::{
-    AttachLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine, ExitLine, Failure,
-    Gaps, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine, SupersededLine, VforkDoneLine,
+    AttachLine, CauseLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine,
+    ExitLine, Failure, Gaps, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine,
+    SupersededLine, VforkDoneLine,
 };
 use super::types::{Hex, HexBytes, HexWords, Word, Words};
 use super::{FORMAT, MAJOR};
@@ -18,6 +19,7 @@ use crate::clone::args::{SIZE_MAX, SIZE_VER0};
 use crate::clone::{
     Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
 };
+use crate::diagnosis::{Cause, Causes};
 use crate::event::{
     Attached, Child, Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target,
     Usage, Wanted,
@@ -361,6 +363,8 @@ fn creation(line: CreateLine<'_>) -> Result<Event, Fault> {
         request: request!(line)?,
         outcome: Outcome::Created(child),
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: Causes::new(),
+        retry: line.retry,
     };
     Ok(event!(line, EventKind::Create(Box::new(create))))
 }
@@ -377,8 +381,19 @@ fn failed_creation(line: CreateFailedLine<'_>) -> Result<Event, Fault> {
         request: request!(line)?,
         outcome,
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: causes(line.why),
+        retry: None,
     };
     Ok(event!(line, EventKind::Create(Box::new(create))))
+}
+
+fn causes(why: Vec<CauseLine<'_>>) -> Causes {
+    why.into_iter()
+        .map(|cause| Cause {
+            certainty: cause.certainty,
+            reason: cause.reason.into_owned(),
+        })
+        .collect()
 }
 
 /// What was asked for, of a line of an exec call.
@@ -428,6 +443,7 @@ fn exec(line: ExecLine<'_>) -> Result<Event, Fault> {
         continues_as: line.continues_as_tid.map(Tid),
         releases: line.releases_tid.map(Tid),
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: Causes::new(),
     };
     Ok(event!(line, EventKind::Exec(Box::new(exec))))
 }
@@ -444,6 +460,7 @@ fn failed_exec(line: ExecFailedLine<'_>) -> Result<Event, Fault> {
         continues_as: None,
         releases: None,
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: causes(line.why),
     };
     Ok(event!(line, EventKind::Exec(Box::new(exec))))
 }

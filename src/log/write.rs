@@ -5,13 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use super::line::{
-    AttachLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine, ExitLine, Failure,
-    Gaps, Line, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine, SupersededLine,
-    VforkDoneLine,
+    AttachLine, CauseLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine,
+    ExitLine, Failure, Gaps, Line, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine,
+    SupersededLine, VforkDoneLine,
 };
 use super::types::{Hex, HexBytes, HexWords, Names, Word, Words};
 use super::{FORMAT, VERSION};
 use crate::clone::{Body, Clone3, CloneArgs, CloneFlags, Request, SetTid, Spec, Stack, Tail, Tls};
+use crate::diagnosis::Cause;
 use crate::event::{
     Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target, Usage, Wanted,
 };
@@ -214,6 +215,7 @@ fn create_line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
                 followed: child.followed,
                 stored_parent_tid: child.parent_tid,
                 stored_pidfd: child.pidfd,
+                retry: create.retry,
             }));
         }
         Outcome::Failed(errno) => (Failure::Error, Some(*errno), None),
@@ -225,7 +227,18 @@ fn create_line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
         errno: error.and_then(errno_name),
         errno_nr: error.map(|errno| errno.0),
         skipped_value: value,
+        why: causes(&create.why),
     }))
+}
+
+fn causes(why: &[Cause]) -> Vec<CauseLine<'_>> {
+    why.iter()
+        .map(|cause| CauseLine {
+            certainty: cause.certainty,
+            text: cause.reason.to_string(),
+            reason: Cow::Borrowed(&cause.reason),
+        })
+        .collect()
 }
 
 /// An error's name; the restart codes have theirs.
@@ -362,6 +375,7 @@ fn exec_line<'a>(event: &'a Event, exec: &'a Exec) -> Line<'a> {
         outcome,
         errno: error.and_then(errno_name),
         errno_nr: error.map(|errno| errno.0),
+        why: causes(&exec.why),
     }))
 }
 
