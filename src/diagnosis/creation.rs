@@ -27,7 +27,9 @@ pub fn diagnose(request: &Request, errno: Errno, evidence: &Evidence) -> Causes 
         Errno::EAGAIN => causes.extend(limits::reached(evidence)),
         Errno::ENOMEM => causes.extend(memory(request, evidence)),
         Errno::ENOSYS => causes.extend(no_call(request, evidence)),
-        Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV => causes.extend(cgroup(errno, evidence)),
+        Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT => {
+            causes.extend(cgroup(errno, evidence))
+        }
         _ => {}
     }
     if !is_explained(&causes) && filter_may_answer(evidence) {
@@ -279,7 +281,9 @@ fn set_tid_beyond(rule: &Rule, request: &Request, evidence: &Evidence) -> Causes
 
 fn cgroup(errno: Errno, evidence: &Evidence) -> Causes {
     let cause = match (errno, evidence.cgroup_fd.get()) {
-        (Errno::ENODEV, Some(CgroupFd::Removed { path })) => {
+        // The first from where its death is looked for, the other from the search
+        // for its files before that.
+        (Errno::ENODEV | Errno::ENOENT, Some(CgroupFd::Removed { path })) => {
             let path = path.clone();
             Cause::certain(Reason::CgroupRemoved { path })
         }
