@@ -6,6 +6,8 @@ mod common;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use common::Mode;
+use common::case::Case;
 use common::fixture::{dynamic_fixture, fixture};
 use common::program::need_root;
 use common::run::{OpenScratch, Run, forktrace};
@@ -97,6 +99,7 @@ const EBADF: i32 = 9;
 const EAGAIN: i32 = 11;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
+const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
 const ENOTDIR: i32 = 20;
 const EINVAL: i32 = 22;
@@ -488,6 +491,66 @@ fn cgroups_to_be_born_in() {
         ENOENT,
         &format!("no process created: the cgroup {removed} was removed"),
     );
+}
+
+/// A cgroup that hands a controller on may have no processes. For that the root
+/// has to hand it on as well, as long as the test runs.
+#[test]
+fn a_cgroup_that_hands_controllers_on() {
+    let controllers = std::fs::read_to_string(format!("{UNIFIED}/cgroup.controllers"));
+    let controllers = controllers.unwrap_or_default();
+    let Some(controller) = controllers.split_whitespace().next() else {
+        println!("skipped: no controller in {UNIFIED}");
+        return;
+    };
+    let root = format!("{UNIFIED}/cgroup.subtree_control");
+    let before = std::fs::read_to_string(&root).unwrap_or_default();
+    if !need_root() || before.split_whitespace().any(|one| one == controller) {
+        return;
+    }
+    let Some(group) = Cgroup::new(UNIFIED, "busy") else {
+        return;
+    };
+    struct Undo(String, String);
+    impl Drop for Undo {
+        fn drop(&mut self) {
+            let _ = std::fs::write(&self.0, &self.1);
+        }
+    }
+    std::fs::write(&root, format!("+{controller}")).expect("subtree_control");
+    let _outer = Undo(root, format!("-{controller}"));
+    group.write("cgroup.subtree_control", &format!("+{controller}"));
+    let path = group.text();
+    let own = format!("{path}/cgroup.subtree_control");
+    let _inner = Undo(own, format!("-{controller}"));
+    creation(
+        &["open", path, "clone3", "200000000", "3", "0"],
+        "clone3",
+        EBUSY,
+        &format!(
+            "no process created: the cgroup {path} hands on controllers ({controller}) and can't \
+             have processes of its own"
+        ),
+    );
+}
+
+/// The log has it all: what is shown of it is what was shown live, and the schema
+/// describes it.
+#[test]
+fn reasons_are_in_the_log() {
+    let (Some(program), Some(dynamic)) = (fixture("refused"), dynamic_fixture("refused")) else {
+        return;
+    };
+    let steps = ["clone", "10011", "exec", "/no/where", "0", "0"];
+    let broken = Case::new([&[program.as_str()], &steps[..]].concat())
+        .expect("no thread created: CLONE_THREAD needs CLONE_SIGHAND")
+        .expect("/no/where does not exist; the old program goes on");
+    for mode in [Mode::Seccomp, Mode::Syscall] {
+        broken.follow(mode);
+    }
+    Case::new([dynamic.as_str(), "refuse", "435", "38", "pthread"])
+        .expect("; retry of the clone3 above, whose failure did no harm")
+        .follow(Mode::Syscall);
 }
 
 /// A file in a scratch directory, with these bytes and this mode.

@@ -177,6 +177,53 @@ pub fn cgroup_mounts(mountinfo: &str) -> Vec<CgroupMount> {
     mountinfo.lines().filter_map(of_line).collect()
 }
 
+/// The mounts that a process answers for, perhaps one that is traced and stopped:
+/// who looks there may wait for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Served(Vec<String>);
+
+/// The types of such mounts; also those of a server elsewhere, which may be dead.
+const SERVED: [&str; 10] = [
+    "fuse", "fuseblk", "autofs", "9p", "nfs", "nfs4", "cifs", "smb3", "ceph", "afs",
+];
+
+/// Finds them in `/proc/PID/mountinfo`.
+pub fn served(mountinfo: &str) -> Served {
+    let of_line = |line: &str| {
+        let (front, back) = line.split_once(" - ")?;
+        let kind = back.split(' ').next()?;
+        let served = SERVED.contains(&kind) || kind.starts_with("fuse.");
+        served.then(|| unescaped(front.split(' ').nth(4).unwrap_or("/")))
+    };
+    Served(mountinfo.lines().filter_map(of_line).collect())
+}
+
+impl Served {
+    /// Whether a path, without links and `..`, leads to such a mount.
+    pub fn holds(&self, path: &str) -> bool {
+        self.0.iter().any(|mount| strip(path, mount).is_some())
+    }
+
+    /// As if all were such a mount.
+    pub fn everywhere() -> Served {
+        Served(vec!["/".to_owned()])
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The type of a mount in mountinfo, by its number (`mnt_id` in fdinfo).
+pub fn mount_type(mountinfo: &str, id: &str) -> Option<String> {
+    let line = mountinfo
+        .lines()
+        .find(|line| line.split(' ').next() == Some(id))?;
+    let (_, back) = line.split_once(" - ")?;
+    back.split(' ').next().map(str::to_owned)
+}
+
 /// Blanks stand as `\040` in mountinfo, likewise tabs, newlines, backslashes.
 fn unescaped(word: &str) -> String {
     let escapes = [

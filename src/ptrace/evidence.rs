@@ -11,8 +11,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-
 use super::{filter, sys};
 use crate::abi::Syscall;
 use crate::clone::{CloneFlags, Request};
@@ -366,10 +364,20 @@ fn cgroup_fd(caller: Caller, fd: u64) -> Fact<CgroupFd> {
         Err(Errno::ENOENT) => return Fact::Read(CgroupFd::Closed),
         Err(errno) => return Fact::Unreadable(errno),
     };
-    match statfs(at.as_str()) {
-        Ok(system) if system.filesystem_type() == CGROUP2_SUPER_MAGIC => {}
-        Ok(_) => return Fact::Read(CgroupFd::Other { path }),
-        Err(errno) => return Fact::Unreadable(Errno(errno as i32)),
+    // Not by statfs(2): who answers for other files may be stopped.
+    let info = text(&caller.path(&format!("fdinfo/{fd}")));
+    let mounts = caller.text("mountinfo");
+    let kind = match (&info, &mounts) {
+        (Fact::Read(info), Fact::Read(mounts)) => {
+            parse::field(info, "mnt_id").and_then(|id| parse::mount_type(mounts, id))
+        }
+        _ => None,
+    };
+    match kind.as_deref() {
+        Some("cgroup2") => {}
+        // Pipes and the like are in no mount.
+        None if path.starts_with('/') => return Fact::Unreadable(Errno::EIO),
+        Some(_) | None => return Fact::Read(CgroupFd::Other { path }),
     }
     if let Some(path) = path.strip_suffix(" (deleted)") {
         let path = path.to_owned();

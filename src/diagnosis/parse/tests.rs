@@ -165,6 +165,30 @@ fn a_directory_and_those_above() {
 }
 
 #[test]
+fn mounts_that_somebody_answers_for() {
+    assert!(served(MOUNTS).is_empty());
+    let text = "\
+50 22 0:50 / /home/u/remote rw - fuse.sshfs host: rw
+51 22 0:51 / /mnt/n rw master:1 - nfs4 host:/ rw
+";
+    let served = served(text);
+    for (path, held) in [
+        ("/home/u/remote", true),
+        ("/home/u/remote/bin/x", true),
+        ("/mnt/n/x", true),
+        ("/home/u/remote2", false),
+        ("/home/u", false),
+        ("/", false),
+    ] {
+        assert_eq!(served.holds(path), held, "{path}");
+    }
+    let root = super::served("1 0 0:1 / / rw - fuse x rw\n");
+    assert!(root.holds("/") && root.holds("/bin/sh"));
+    assert_eq!(mount_type(text, "51").as_deref(), Some("nfs4"));
+    assert_eq!(mount_type(text, "5"), None);
+}
+
+#[test]
 fn roots() {
     assert_eq!(root(MOUNTS), Root::Mount);
     assert_eq!(

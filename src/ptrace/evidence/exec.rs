@@ -11,10 +11,11 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use super::{Caller, errno, tasks};
+use super::{Caller, errno, link, namespace, tasks};
 use crate::diagnosis::evidence::{Access, ExecEvidence, Fact, Needed, Verdict};
 use crate::diagnosis::exec::INTERPRETERS_MAX;
 use crate::diagnosis::image::{HEAD_SIZE, Head};
+use crate::diagnosis::parse::{self, Served};
 use crate::diagnosis::path::{self, End, Files, Start, Walk, walk};
 use crate::exec::{ExecCall, Text};
 use crate::ids::Errno;
@@ -72,8 +73,10 @@ pub(in crate::ptrace) fn of_exec(
         | Errno::ELIBBAD
         | Errno::ETXTBSY => {
             let files = files(caller, call, path);
+            // Only a walk that came to its end knows where the file is.
             if errno == Errno::ETXTBSY
                 && let Some(file) = files.first()
+                && matches!(file.walk.end, End::File(_))
                 && let Ok(file) = std::fs::metadata(place(caller, &file.walk.at))
             {
                 evidence.writers = Fact::Read(tasks::writers(file.dev(), file.ino()));
@@ -85,8 +88,12 @@ pub(in crate::ptrace) fn of_exec(
     evidence
 }
 
+/// `RESOLVE_CACHED` (openat2(2)), since Linux 5.12.
+const CACHED: ResolveFlag = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
+
 /// Whether there is no file with an absolute path, in the caller's root: four
-/// calls, however long the path is.
+/// calls, however long the path is. Only if the kernel remembers, as it does just
+/// after the caller asked: so nobody has to answer who may be stopped.
 fn is_absent(caller: Caller, path: &[u8]) -> bool {
     let Some(below) = path.strip_prefix(b"/") else {
         return false;
@@ -97,7 +104,7 @@ fn is_absent(caller: Caller, path: &[u8]) -> bool {
     };
     let how = OpenHow::new()
         .flags(flags | OFlag::O_NOFOLLOW)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | CACHED);
     openat2(&root, below, how).err() == Some(nix::errno::Errno::ENOENT)
 }
 
@@ -124,10 +131,11 @@ fn files(caller: Caller, call: &ExecCall, program: &[u8]) -> Vec<Needed> {
     if program.is_empty() && !empty_is_start {
         return vec![absent(b"the empty path")];
     }
+    let mut seen = Seen::by(caller);
     let mut files = Vec::new();
     let mut next = Some((from, program.to_vec()));
     while let Some((from, path)) = next.take() {
-        let file = needed(caller, from, &path);
+        let file = needed(&mut seen, from, &path);
         next = match &file.head {
             // Its path is relative to the working directory, whoever names it.
             Fact::Read(Head::Script(interpreter)) => Some((Start::Cwd, interpreter.clone())),
@@ -147,8 +155,9 @@ fn files(caller: Caller, call: &ExecCall, program: &[u8]) -> Vec<Needed> {
     files
 }
 
-fn needed(caller: Caller, from: Start, path: &[u8]) -> Needed {
-    let walk = walk(&mut Seen(caller), from, path);
+fn needed(seen: &mut Seen, from: Start, path: &[u8]) -> Needed {
+    let caller = seen.caller;
+    let walk = walk(seen, from, path);
     let (mut head, mut noexec) = (Fact::NotRead, Fact::NotRead);
     // Nothing else is opened: it might block, or do something.
     if let End::File(access) = walk.end
@@ -204,12 +213,74 @@ fn place(caller: Caller, (start, path): &(Start, Vec<u8>)) -> PathBuf {
     place
 }
 
-/// Files as the caller sees them.
-struct Seen(Caller);
+/// Files as the caller sees them, but for those that a process answers for: it
+/// may be a tracee, and stopped.
+struct Seen {
+    caller: Caller,
+    served: Served,
+    /// Whether paths are the same for the caller and the reader.
+    roots: Roots,
+}
+
+/// Whether the caller's root is the reader's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Roots {
+    Same,
+    Different,
+}
+
+impl Seen {
+    fn by(caller: Caller) -> Seen {
+        let mounts = caller.text("mountinfo");
+        let same = caller.namespace("mnt") == namespace("/proc/self/ns/mnt")
+            && link(&caller.path("root")).as_deref() == Ok("/");
+        Seen {
+            caller,
+            served: match &mounts {
+                Fact::Read(text) => parse::served(text),
+                // What can't be known is taken for the worst.
+                Fact::NotRead | Fact::Unreadable(_) => Served::everywhere(),
+            },
+            roots: if same { Roots::Same } else { Roots::Different },
+        }
+    }
+
+    /// Where a file is for the reader, if nobody has to answer for it.
+    fn place(&self, start: Start, path: &[u8]) -> Result<PathBuf, Errno> {
+        let place = place(self.caller, &(start, path.to_vec()));
+        if self.served.is_empty() {
+            return Ok(place);
+        }
+        let base = match start {
+            Start::Root => "/".to_owned(),
+            _ if self.roots == Roots::Different => return Err(Errno::EAGAIN),
+            Start::Cwd => link(&self.caller.path("cwd"))?,
+            Start::Fd(fd) => link(&self.caller.path(&format!("fd/{fd}")))?,
+        };
+        let whole = walked(&base, path);
+        match base.starts_with('/') && !self.served.holds(&whole) {
+            true => Ok(place),
+            false => Err(Errno::EAGAIN),
+        }
+    }
+}
+
+/// A path below a directory; it has no links in it, and `..` at its start only.
+fn walked(base: &str, path: &[u8]) -> String {
+    let mut whole: Vec<String> = base.split('/').map(str::to_owned).collect();
+    for part in path::text(path).split('/') {
+        match part {
+            ".." => drop(whole.pop()),
+            part => whole.push(part.to_owned()),
+        }
+    }
+    whole.retain(|part| !part.is_empty());
+    format!("/{}", whole.join("/"))
+}
 
 impl Files for Seen {
     fn look(&mut self, start: Start, path: &[u8]) -> Result<Access, Errno> {
-        let at = place(self.0, &(start, path.to_vec()));
+        let at = self.place(start, path)?;
         // The start itself is a link of /proc's.
         let found = match path {
             [] => std::fs::metadata(at),
@@ -222,10 +293,27 @@ impl Files for Seen {
     }
 
     fn link(&mut self, start: Start, path: &[u8]) -> Result<Vec<u8>, Errno> {
-        let link = std::fs::read_link(place(self.0, &(start, path.to_vec())));
-        match link {
+        match std::fs::read_link(self.place(start, path)?) {
             Ok(link) => Ok(link.into_os_string().as_bytes().to_vec()),
             Err(error) => Err(errno(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::walked;
+
+    #[test]
+    fn paths_below_directories() {
+        for (base, path, whole) in [
+            ("/", "", "/"),
+            ("/", "usr/bin", "/usr/bin"),
+            ("/home/u", "x", "/home/u/x"),
+            ("/home/u", "../v/x", "/home/v/x"),
+            ("/home/u", "../../../x", "/x"),
+        ] {
+            assert_eq!(walked(base, path.as_bytes()), whole);
         }
     }
 }

@@ -59,14 +59,20 @@ pub(super) fn has_init(inode: u64) -> bool {
 pub(super) fn writers(device: u64, inode: u64) -> Vec<Writer> {
     use std::os::unix::fs::MetadataExt;
     let writes = |pid: i32, fd: i32| {
-        let file = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok()?;
-        if (file.dev(), file.ino()) != (device, inode) {
+        let info = text(&format!("/proc/{pid}/fdinfo/{fd}"));
+        let flags = parse::field(info.get()?, "flags")?;
+        let flags = i32::from_str_radix(flags, 8).ok()?;
+        if flags & libc::O_ACCMODE == libc::O_RDONLY {
             return None;
         }
-        let info = text(&format!("/proc/{pid}/fdinfo/{fd}"));
-        let flags = parse::field(info.get()?, "flags")?.to_owned();
-        let flags = i32::from_str_radix(&flags, 8).ok()?;
-        (flags & libc::O_ACCMODE != libc::O_RDONLY).then_some(())
+        // Who answers for other files may be stopped: they are not looked at
+        // (the field is there since Linux 5.14).
+        let number: u64 = parse::field(info.get()?, "ino")?.parse().ok()?;
+        if number != inode {
+            return None;
+        }
+        let file = std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).ok()?;
+        ((file.dev(), file.ino()) == (device, inode)).then_some(())
     };
     numbers("/proc")
         .filter(|pid| numbers(&format!("/proc/{pid}/fd")).any(|fd| writes(*pid, fd).is_some()))
