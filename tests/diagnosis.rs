@@ -325,6 +325,13 @@ fn privileges_filters_and_chroots() {
         EPERM,
         "no process created: the caller is in a chroot, and may make no user namespace there",
     );
+    creation(
+        &["unshare", "10000000", "clone", "10000011"],
+        "clone",
+        EPERM,
+        "no process created: the caller has no id in its own user namespace: nothing was written \
+         to its uid_map",
+    );
 }
 
 /// The C library's clone3, refused by a filter, and its clone after that.

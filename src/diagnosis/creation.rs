@@ -3,7 +3,8 @@
 //! come after them.
 
 use super::evidence::{
-    Capability, CgroupFd, Evidence, Fact, Init, PidNamespaces, Place, Root, Status, Use, Verdict,
+    Capability, CgroupFd, Evidence, Fact, Init, PidNamespaces, Place, Root, Status, Use, Users,
+    Verdict,
 };
 use super::{Cause, Causes, Certainty, Reason, limits, sorted};
 use crate::clone::rules::{self, Condition, Decides, Rule, Span, Version};
@@ -198,6 +199,9 @@ fn namespaces(flags: CloneFlags) -> String {
 fn user_namespace(rule: &Rule, evidence: &Evidence) -> Causes {
     if evidence.root == Fact::Read(Root::Directory) {
         return vec![Cause::certain(Reason::Chroot)];
+    }
+    if evidence.users == Fact::Read(Users::None) {
+        return vec![Cause::certain(Reason::NoUsers)];
     }
     let lacks = evidence.has(Capability::SYS_ADMIN) == Some(false);
     let sysctl = |name: &str, value: u64| Reason::UserNamespaceSysctl {

@@ -325,6 +325,8 @@ pub struct Evidence {
     pub apparmor_userns: Fact<u64>,
     /// Its root directory.
     pub root: Fact<Root>,
+    /// Whether its user namespace has users.
+    pub users: Fact<Users>,
     /// How memory may be promised.
     pub overcommit: Fact<Overcommit>,
     /// The descriptor for CLONE_INTO_CGROUP.
@@ -349,6 +351,15 @@ pub enum Place {
     Initial,
     /// Another.
     Made,
+}
+
+/// Whether a user namespace has users: `/proc/PID/uid_map`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users {
+    /// Some, perhaps not all.
+    Some,
+    /// None: the map was not written yet.
+    None,
 }
 
 /// What a thread's root directory is.

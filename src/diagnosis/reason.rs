@@ -89,6 +89,9 @@ pub enum Reason {
     },
     /// The caller's root directory is no mount.
     Chroot,
+    /// The caller's user namespace has no users yet, so that the caller has no
+    /// id in it.
+    NoUsers,
     /// A limit on namespaces.
     NamespaceMax {
         /// The setting's name.
@@ -395,6 +398,10 @@ impl fmt::Display for Reason {
             Reason::Chroot => {
                 f.write_str("the caller is in a chroot, and may make no user namespace there")
             }
+            Reason::NoUsers => f.write_str(
+                "the caller has no id in its own user namespace: nothing was written to its \
+                 uid_map",
+            ),
             Reason::NamespaceMax { sysctl, max } => write!(f, "{sysctl} is {max}"),
             Reason::PidNesting { depth } => {
                 write!(

@@ -17,7 +17,7 @@ use crate::clone::{CloneFlags, Request};
 use crate::diagnosis::bpf::{self, Instruction};
 use crate::diagnosis::evidence::{
     Access, CgroupFd, Evidence, Fact, Hierarchy, Init, Limit, NamespaceMax, PidNamespaces,
-    PidsCgroup, Place, Status, UserNamespace, Verdict,
+    PidsCgroup, Place, Status, UserNamespace, Users, Verdict,
 };
 use crate::diagnosis::{limits, parse};
 use crate::event::Stops;
@@ -168,6 +168,12 @@ pub(super) fn of_creation(caller: Caller, request: &Request, errno: Errno) -> Ev
                 evidence.unprivileged_userns = sysctl("unprivileged_userns_clone");
                 evidence.apparmor_userns = sysctl("apparmor_restrict_unprivileged_userns");
                 let mounts = caller.text("mountinfo");
+                evidence.users = caller.text("uid_map").parsed(|text| {
+                    Some(match text.trim() {
+                        "" => Users::None,
+                        _ => Users::Some,
+                    })
+                });
                 evidence.root = mounts.parsed(|text| Some(parse::root(&text)));
             }
         }

@@ -109,6 +109,7 @@ fn ordinary(status: Status) -> Evidence {
         unprivileged_userns: Fact::NotRead,
         apparmor_userns: Fact::NotRead,
         root: Fact::Read(Root::Mount),
+        users: Fact::Read(Users::Some),
         overcommit: Fact::Read(Overcommit {
             mode: 0,
             limit_kib: 10_000,
@@ -388,6 +389,9 @@ fn user_namespaces() {
     let rows: &[Row] = &[
         (|e| e.root = Fact::Read(Root::Directory), {
             "the caller is in a chroot, and may make no user namespace there"
+        }),
+        (|e| e.users = Fact::Read(Users::None), {
+            "the caller has no id in its own user namespace: nothing was written to its uid_map"
         }),
         (|e| e.unprivileged_userns = Fact::Read(0), {
             "kernel.unprivileged_userns_clone is 0: no user namespaces for those without \
