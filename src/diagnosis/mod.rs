@@ -90,16 +90,24 @@ pub fn words(causes: &[Cause]) -> Option<String> {
     Some(printable(words))
 }
 
-/// Paths may have any characters in them, also those that steer a terminal.
+/// Paths may have any characters in them, also those that steer a terminal or
+/// turn the direction of writing: all but printable ASCII is escaped, as strace
+/// does in calls.
 fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
+    let plain = |c: char| matches!(c, ' '..='~');
+    if text.chars().all(plain) {
         return text;
     }
     let mut printable = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        match c.is_control() {
-            true => printable.extend(c.escape_default()),
-            false => printable.push(c),
+        match c {
+            '\t' | '\n' | '\r' => printable.extend(c.escape_default()),
+            c if plain(c) => printable.push(c),
+            c => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(printable, "\\{byte:03o}");
+                }
+            }
         }
     }
     printable
@@ -144,11 +152,11 @@ mod tests {
     #[test]
     fn words_steer_no_terminal() {
         let reason = Reason::EmptyFile {
-            path: "/a\r\x1b[31m".to_owned(),
+            path: "/a\r\x1b[31m\u{202e}".to_owned(),
         };
         assert_eq!(
             words(&[Cause::certain(reason)]).as_deref(),
-            Some("/a\\r\\u{1b}[31m is empty")
+            Some("/a\\r\\033[31m\\342\\200\\256 is empty")
         );
     }
 
