@@ -75,7 +75,7 @@ pub enum Call {
 
 impl Call {
     /// All of them.
-    pub const ALL: [Call; 9] = [
+    pub const ALL: [Call; 18] = [
         Call::Fork,
         Call::Vfork,
         Call::Clone,
@@ -85,6 +85,15 @@ impl Call {
         Call::Unshare,
         Call::Setns,
         Call::Ptrace,
+        Call::Wait4,
+        Call::Waitpid,
+        Call::Waitid,
+        Call::Kill,
+        Call::Tkill,
+        Call::Tgkill,
+        Call::RtSigqueueinfo,
+        Call::RtTgsigqueueinfo,
+        Call::PidfdSendSignal,
     ];
 
     /// The call of this name.
@@ -213,12 +222,20 @@ pub struct Foreign {
 /// The table of architectures that came after 2011, include/uapi/asm-generic/unistd.h
 /// (now scripts/syscall.tbl): without fork and vfork, which clone can do.
 const GENERIC: &[(u64, Call)] = &[
+    (95, Call::Waitid),
     (97, Call::Unshare),
     (117, Call::Ptrace),
+    (129, Call::Kill),
+    (130, Call::Tkill),
+    (131, Call::Tgkill),
+    (138, Call::RtSigqueueinfo),
     (220, Call::Clone),
     (221, Call::Execve),
+    (240, Call::RtTgsigqueueinfo),
+    (260, Call::Wait4),
     (268, Call::Setns),
     (281, Call::Execveat),
+    (424, Call::PidfdSendSignal),
     (435, Call::Clone3),
 ];
 
@@ -236,11 +253,19 @@ pub const FOREIGN: &[Foreign] = &[
             (2, Call::Fork),
             (11, Call::Execve),
             (26, Call::Ptrace),
+            (37, Call::Kill),
+            (114, Call::Wait4),
             (120, Call::Clone),
+            (178, Call::RtSigqueueinfo),
             (190, Call::Vfork),
+            (238, Call::Tkill),
+            (268, Call::Tgkill),
+            (280, Call::Waitid),
             (337, Call::Unshare),
+            (363, Call::RtTgsigqueueinfo),
             (375, Call::Setns),
             (387, Call::Execveat),
+            (424, Call::PidfdSendSignal),
             (435, Call::Clone3),
         ],
     },
@@ -257,9 +282,10 @@ pub fn numbers_of(call: Call) -> impl Iterator<Item = (&'static str, Option<u64>
             .find(|(_, known)| *known == call)
             .map(|(number, _)| number)
     };
-    let own = Abi::ALL
-        .into_iter()
-        .map(move |abi| (abi.name(), number(Box::new(abi.numbers()))));
+    let own = Abi::ALL.into_iter().map(move |abi| {
+        let numbers = abi.numbers().chain(abi.waits_numbers());
+        (abi.name(), number(Box::new(numbers)))
+    });
     let foreign = FOREIGN.iter().map(move |foreign| {
         let numbers = foreign.numbers.iter().copied();
         (foreign.name, number(Box::new(numbers)))
@@ -271,9 +297,9 @@ pub fn numbers_of(call: Call) -> impl Iterator<Item = (&'static str, Option<u64>
 /// left out. x32's numbers count with and without the x32 bit.
 pub fn calls_of(nr: u64) -> impl Iterator<Item = (&'static str, Call)> {
     let own = Abi::ALL.into_iter().filter_map(move |abi| {
-        let x32 = || (abi == Abi::X32).then(|| abi.call(nr | X32_SYSCALL_BIT));
-        let call = abi.call(nr).or_else(|| x32().flatten())?;
-        Some((abi.name(), call))
+        let call = |nr| abi.call(nr).or_else(|| abi.waits_call(nr));
+        let x32 = || (abi == Abi::X32).then(|| call(nr | X32_SYSCALL_BIT));
+        Some((abi.name(), call(nr).or_else(|| x32().flatten())?))
     });
     let foreign = FOREIGN.iter().filter_map(move |foreign| {
         let found = foreign.numbers.iter().find(|(number, _)| *number == nr)?;
@@ -462,13 +488,35 @@ mod tests {
     }
 
     #[test]
+    fn all_calls_are_all() {
+        let tables = NUMBERS.iter().chain(WAITS).map(|(_, _, call)| *call);
+        let foreign = FOREIGN.iter().flat_map(|foreign| foreign.numbers);
+        for call in tables.chain(foreign.map(|(_, call)| *call)) {
+            assert!(Call::ALL.contains(&call), "{call:?}");
+        }
+        for (index, call) in Call::ALL.iter().enumerate() {
+            assert!(
+                !Call::ALL[..index].contains(call),
+                "{call:?} is there twice"
+            );
+            // Where a variant is added, so that it comes into ALL, too.
+            let kinds = [call.creates(), call.waits(), call.signals()];
+            assert!(kinds.iter().filter(|is| **is).count() < 2, "{call:?}");
+        }
+        assert_eq!(Call::ALL.len(), Call::PidfdSendSignal as usize + 1);
+    }
+
+    #[test]
     fn numbers_can_be_looked_up_both_ways() {
         for call in Call::ALL {
             let mut count = 0;
             for (abi, number) in numbers_of(call) {
                 count += 1;
-                let missing = matches!(call, Call::Fork | Call::Vfork)
-                    && matches!(abi, "aarch64" | "riscv64");
+                let missing = match call {
+                    Call::Fork | Call::Vfork => matches!(abi, "aarch64" | "riscv64"),
+                    Call::Waitpid => abi != "i386",
+                    _ => false,
+                };
                 assert_eq!(number.is_none(), missing, "{call:?} on {abi}");
                 if let Some(number) = number {
                     assert!(calls_of(number).any(|found| found == (abi, call)));
@@ -479,6 +527,15 @@ mod tests {
         let forks: Vec<_> = calls_of(57).collect();
         assert_eq!(forks, [("x86_64", Call::Fork), ("x32", Call::Fork)]);
         assert_eq!(calls_of(435).count(), 6);
+        let signals: Vec<_> = calls_of(129).collect();
+        assert_eq!(
+            signals,
+            [
+                ("x86_64", Call::RtSigqueueinfo),
+                ("aarch64", Call::Kill),
+                ("riscv64", Call::Kill),
+            ]
+        );
         assert_eq!(calls_of(3).count(), 0);
     }
 

@@ -76,6 +76,12 @@ impl Config {
         Wanted::by_any(views.chain([self.waits]))
     }
 
+    /// Whether somebody asks who adopts orphans.
+    pub fn orphans(&self) -> Wanted {
+        let views = self.views.iter().map(|view| view.kind.sees_orphans());
+        Wanted::by_any(views.chain([self.waits()]))
+    }
+
     /// Whether somebody asks for what processes used.
     pub fn usage(&self) -> Wanted {
         Wanted::by_any(self.views.iter().map(|view| view.kind.usage()))
@@ -124,12 +130,15 @@ impl ViewKind {
         }
     }
 
-    /// Whether a filter narrows it. A log is for every view to come, and holds
-    /// all; of lanes none can be left out.
-    pub fn is_filtered(self) -> bool {
+    /// Whether these criteria narrow it. A log is for every view to come, and holds
+    /// all. Of a lane no event can be left out: what follows would be drawn wrong.
+    pub fn is_narrowed_by(self, criteria: &Criteria) -> bool {
         match self {
-            ViewKind::Json | ViewKind::Lanes => false,
-            ViewKind::Text | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => true,
+            ViewKind::Json => false,
+            ViewKind::Lanes => criteria.by_process(),
+            ViewKind::Text | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
+                criteria.any()
+            }
         }
     }
 
@@ -140,6 +149,14 @@ impl ViewKind {
             ViewKind::Json | ViewKind::Tree | ViewKind::Summary | ViewKind::SummaryJson => {
                 Wanted::Yes
             }
+        }
+    }
+
+    /// Whether it shows who adopts orphans.
+    pub fn sees_orphans(self) -> Wanted {
+        match self {
+            ViewKind::Json | ViewKind::Lanes | ViewKind::Tree => Wanted::Yes,
+            ViewKind::Text | ViewKind::Summary | ViewKind::SummaryJson => Wanted::No,
         }
     }
 

@@ -35,6 +35,11 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// A time in nanoseconds; the most that they can say is 584 years.
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Event {
     /// As if no more of each string had been read than `limit` bytes, and of
     /// each list than `limit` strings: what a view shows of an event whose
@@ -81,7 +86,7 @@ pub enum EventKind {
     /// The parent of the process ended, and this process is its parent now: init
     /// or a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)); 0 where that is outside
     /// of the tracer's pid namespace. Told after the parent's end, under the
-    /// orphan's leader. Likewise.
+    /// orphan's leader. Only where somebody asked.
     Orphaned {
         /// The new parent.
         by: Pid,
@@ -113,7 +118,6 @@ pub enum EventKind {
 
 /// A thread that is there, though no creation of it was told: it ran already
 /// when tracing began, or its creator was killed before it could report it.
-/// Its name is that of the event.
 /// Its name is that of the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
@@ -174,7 +178,7 @@ pub struct Start {
     pub stops: Stops,
     /// Which descendants are followed.
     pub follow: Follow,
-    /// Whether waits, signals and the adoption of orphans are told.
+    /// Whether waits and signals are told.
     pub waits: Wanted,
 }
 

@@ -199,7 +199,7 @@ impl Errno {
     pub const EACCES: Errno = Errno(13);
     /// EFAULT: a bad address.
     pub const EFAULT: Errno = Errno(14);
-    /// EBUSY: in use.
+    /// EBUSY: in use, also: a cgroup whose processes belong below it.
     pub const EBUSY: Errno = Errno(16);
     /// EEXIST: exists already.
     pub const EEXIST: Errno = Errno(17);
@@ -223,7 +223,7 @@ impl Errno {
     pub const ELIBBAD: Errno = Errno(80);
     /// EUSERS: too many users, also: namespace nesting.
     pub const EUSERS: Errno = Errno(87);
-    /// EOPNOTSUPP: not supported, of a cgroup that it is threaded.
+    /// EOPNOTSUPP: not supported, also: by a cgroup that is invalid.
     pub const EOPNOTSUPP: Errno = Errno(95);
 
     /// The restart codes, which only a tracer sees: the kernel repeats the
@@ -239,16 +239,20 @@ impl Errno {
         }
     }
 
-    /// The error of this name: `EAGAIN`, also the restart codes.
+    /// The error of this name: `EAGAIN`, also the restart codes, and second names
+    /// (errno(3)).
     pub fn from_name(name: &str) -> Option<Errno> {
+        let name = match name {
+            "EWOULDBLOCK" => "EAGAIN",
+            "ENOTSUP" => "EOPNOTSUPP",
+            "EDEADLOCK" => "EDEADLK",
+            name => name,
+        };
         // 133 is the last (EHWPOISON).
         (1..=133)
             .chain([512, 513, 514, 516])
             .map(Errno)
-            .find(|errno| match errno.restart() {
-                Some((code, _)) => code == name,
-                None => errno.name().is_some_and(|known| known == name),
-            })
+            .find(|errno| errno.symbol().is_some_and(|known| known == name))
     }
 
     /// The symbolic name (errno(3)), or `None` for a number without one.
@@ -256,6 +260,15 @@ impl Errno {
         match nix::errno::Errno::from_raw(self.0) {
             nix::errno::Errno::UnknownErrno => None,
             known => Some(format!("{known:?}")),
+        }
+    }
+
+    /// The symbolic name, also of the restart codes; `None` for a number without
+    /// one.
+    pub fn symbol(self) -> Option<String> {
+        match self.restart() {
+            Some((name, _)) => Some(name.to_owned()),
+            None => self.name(),
         }
     }
 
@@ -340,10 +353,18 @@ mod tests {
         assert_eq!(Errno(9999).name(), None);
         assert!(Errno(513).restart().is_some());
         for errno in [Errno::EAGAIN, Errno::EUSERS, Errno(133), Errno(513)] {
-            let name = errno.restart().map(|(name, _)| name.to_owned());
-            let name = name.or(errno.name()).unwrap();
+            let name = errno.symbol().unwrap();
             assert_eq!(Errno::from_name(&name), Some(errno));
         }
+        assert_eq!(Errno(513).symbol().as_deref(), Some("ERESTARTNOINTR"));
+        assert_eq!(Errno(9999).symbol(), None);
         assert_eq!(Errno::from_name("ENOTHING"), None);
+        for (name, number) in [
+            ("EWOULDBLOCK", libc::EWOULDBLOCK),
+            ("ENOTSUP", libc::ENOTSUP),
+            ("EDEADLOCK", libc::EDEADLOCK),
+        ] {
+            assert_eq!(Errno::from_name(name), Some(Errno(number)), "{name}");
+        }
     }
 }

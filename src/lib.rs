@@ -45,8 +45,11 @@
 //! - Who made a child whose creator was killed is worked out in
 //!   `ptrace::machine::orphans`, from who can still report it; never guessed.
 //! - Waits and signals are looked at only where they are asked for: programs do
-//!   many of them. What the tracer keeps for them (who is whose child, numbers in
-//!   inner pid namespaces) is in `ptrace::machine::kin`, and empty otherwise.
+//!   many of them. What the tracer keeps for them (numbers in inner pid namespaces,
+//!   and, also for logs and trees, who is whose child) is in `ptrace::machine::kin`,
+//!   and empty otherwise.
+//! - `unsafe` has a folder, `ptrace::sys`, where one file was planned: launching, the
+//!   tracer's own signals and its helper processes are borders of their own.
 //! - The tree keeps no words of its own: a view decides how a process looks,
 //!   and what looks the same.
 //! - The status line is no view: it must be gone before a view writes, and it
@@ -119,6 +122,7 @@ pub fn run(config: &Config, say: &mut dyn FnMut(&str)) -> Result<Finished, Launc
         environment: config.environment,
         usage: config.usage(),
         waits: config.waits(),
+        orphans: config.orphans(),
         ticks: match status {
             Some(_) => Wanted::Yes,
             None => Wanted::No,

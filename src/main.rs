@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use forktrace::cli::{self, Command, UsageError};
 use forktrace::event::End;
+use forktrace::ids::Errno;
 use forktrace::ptrace::spawn::LaunchError;
 use forktrace::view::sinks::{self, Trace};
 use forktrace::{Finished, explain, log, ptrace, replay, run};
@@ -33,8 +34,8 @@ fn main() -> ExitCode {
             }
         },
         Ok(Command::View(cli)) => view(*cli),
-        Ok(Command::Schema) => printed(io::stdout().write_all(log::schema_text().as_bytes())),
-        Ok(Command::Generate(cli)) => printed(cli.run()),
+        Ok(Command::Schema) => printed(|| io::stdout().write_all(log::schema_text().as_bytes())),
+        Ok(Command::Generate(cli)) => printed(|| cli.run()),
         Err(error) => usage(&error),
     }
 }
@@ -97,9 +98,15 @@ fn view(cli: cli::view::Cli) -> ExitCode {
     }
 }
 
-/// What went to standard output is all that was asked for.
-fn printed(result: io::Result<()>) -> ExitCode {
-    match result {
+/// Prints to standard output all that was asked for.
+fn printed(print: impl FnOnce() -> io::Result<()>) -> ExitCode {
+    // There the runtime has put /dev/null, which takes everything.
+    let closed = ptrace::sys::closed_at_start(1);
+    let print = || match closed {
+        true => Err(io::Error::from_raw_os_error(Errno::EBADF.0)),
+        false => print().and_then(|()| io::stdout().flush()),
+    };
+    match print() {
         Ok(()) => ExitCode::SUCCESS,
         // A reader that went away has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -114,9 +121,7 @@ fn printed(result: io::Result<()>) -> ExitCode {
 /// Help and version go to stdout; a mistake is one line and what to do.
 fn usage(UsageError { error, command }: &UsageError) -> ExitCode {
     if !error.use_stderr() {
-        // A reader that went away has seen enough.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return printed(|| error.print());
     }
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();

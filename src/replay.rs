@@ -1,6 +1,7 @@
 //! Looking at a recorded log: the same views as live, another source.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{Look, View};
 use crate::filter::Criteria;
@@ -45,7 +46,11 @@ pub fn replay(replay: &Replay, say: &mut dyn FnMut(&str)) -> anyhow::Result<Repl
     let mut reader = Reader::open(&replay.log, replay.at_end)?;
     let mut views = Vec::new();
     for view in &replay.views {
-        let sink = view::open(view, replay.look, &replay.filter, Pace::Collected)?;
+        let pace = match replay.at_end {
+            AtEnd::Stop => Pace::Collected,
+            AtEnd::Wait => Pace::Followed,
+        };
+        let sink = view::open(view, replay.look, &replay.filter, pace)?;
         views.push((view.to.clone(), sink));
     }
     let mut sinks = Sinks::new(views, "", crate::closed, say);
@@ -60,17 +65,35 @@ pub fn replay(replay: &Replay, say: &mut dyn FnMut(&str)) -> anyhow::Result<Repl
             Ok(Next::End) => break,
             Err(error) => {
                 sinks.break_off(say);
+                catch_up(&mut sinks, &mut reader, say);
                 return Err(error);
             }
         }
+        catch_up(&mut sinks, &mut reader, say);
     }
     match reader.is_whole() {
         true => sinks.finish(say),
         false => sinks.break_off(say),
     }
+    catch_up(&mut sinks, &mut reader, say);
     Ok(Replayed {
         faults: reader.faults(),
         stopped_by: reader.stopped_by(),
         trace: sinks.trace(),
     })
+}
+
+/// How long a reader is waited for before signals are looked after.
+const READER_WAIT: Duration = Duration::from_millis(200);
+
+/// Waits until all is written. While a log is followed signals are blocked: a
+/// reader that doesn't read must not keep those away that end the following. What
+/// nobody reads is given up then.
+fn catch_up(sinks: &mut Sinks, reader: &mut Reader, say: &mut dyn FnMut(&str)) {
+    while sinks.behind() > 0 {
+        sinks.push(READER_WAIT, say);
+        if sinks.behind() > 0 && reader.signalled() {
+            sinks.abandon(say);
+        }
+    }
 }

@@ -220,6 +220,18 @@ fn what_cannot_be_read_or_written_is_said() {
     }
 }
 
+/// A recorded log has no calls to explain: it would pass in silence.
+#[test]
+fn a_recorded_log_is_for_view() {
+    let outcome = explain_file(&logs().join("ruby.ndjson"));
+    outcome.assert_code(1);
+    assert_eq!(outcome.out(), "");
+    assert_eq!(
+        outcome.err(),
+        "forktrace: standard input is a log recorded with --json: forktrace view - shows it\n"
+    );
+}
+
 /// Coloured text is the same text.
 #[test]
 fn colours_only_colour() {

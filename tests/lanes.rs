@@ -118,3 +118,49 @@ fn the_picture_of_a_log() {
     assert!(read(&live).lines().count() > 60);
     assert_eq!(read(&live), read(&again));
 }
+
+/// Lanes of those that a filter chooses, live and of the log, which holds all.
+#[test]
+fn the_picture_of_some() {
+    let Some([sh]) = need(["sh"]) else { return };
+    let scratch = Scratch::new();
+    let [live, log, again, all] =
+        ["live", "log", "again", "all"].map(|name| text(&scratch.file(name)));
+    let views = format!("lanes:{live},json:{log}");
+    let tracer = text(&forktrace());
+    let program = "(exit 3); (exit 4); exit 0";
+    let some = ["--depth", "0"];
+    let words = [
+        tracer.as_str(),
+        "-f",
+        "--as",
+        &views,
+        "--depth",
+        "0",
+        "--",
+        &sh,
+        "-c",
+        program,
+    ];
+    Run::new(words).run().assert_code(0);
+    for (options, file) in [(&some[..], &again), (&[], &all)] {
+        let words = [tracer.as_str(), "view", &log, "--as", "lanes", "-o", file];
+        Run::new(words.iter().chain(options)).run().assert_code(0);
+    }
+    let read = |file: &str| std::fs::read_to_string(file).expect("a picture");
+    assert_eq!(read(&live), read(&again));
+    let (some, all) = (read(&again), read(&all));
+    let count = |picture: &str, what: &str| picture.matches(what).count();
+    for (what, of_some, of_all) in [
+        (" forks ", 2, 2),
+        (" reaps ", 2, 2),
+        (" exits with ", 1, 3),
+        ("╮ ", 0, 2),
+        ("◇ ", 4, 0),
+    ] {
+        // But for the legend.
+        let rows = |picture: &str| picture.lines().skip(1).collect::<Vec<_>>().join("\n");
+        assert_eq!(count(&rows(&some), what), of_some, "{what}: {some}");
+        assert_eq!(count(&rows(&all), what), of_all, "{what}: {all}");
+    }
+}

@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +16,7 @@ use common::fixture::fixture;
 use common::program::need;
 use common::run::{Outcome, Run, Scratch, forktrace};
 use common::schema::Schema;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -63,16 +65,21 @@ fn assert_refused(outcome: &Outcome, said: &str) {
     assert_eq!(outcome.out(), "");
 }
 
-const WHOLE: [&str; 9] = [
+/// Recorded with `--waits`: `orphan` and `waits`, which are fixtures, and `build`, a
+/// `make -k -j4` of a hundred files of which one doesn't compile.
+const WHOLE: [&str; 12] = [
     "attached",
+    "build",
     "execthread",
     "failing",
     "i386",
     "make",
     "not-utf8",
+    "orphan",
     "python-threads",
     "reuse",
     "ruby",
+    "waits",
 ];
 
 #[test]
@@ -80,6 +87,7 @@ fn recordings_are_shown_as_ever() {
     for name in WHOLE.iter().chain(&["truncated", "unknown", "broken"]) {
         let log = format!("{name}.ndjson");
         for (view, ending) in [
+            ("lanes", "lanes"),
             ("tree", "tree"),
             ("summary", "summary"),
             ("summary-json", "summary.json"),
@@ -90,7 +98,7 @@ fn recordings_are_shown_as_ever() {
         let outcome = run(["view", &log]);
         assert_shown(&format!("{name}.txt"), &outcome.out());
         let said = match *name {
-            "truncated" | "broken" => recording(&format!("{name}.err")),
+            "truncated" | "unknown" | "broken" => recording(&format!("{name}.err")),
             _ => String::new(),
         };
         assert_eq!(outcome.err(), said, "{name}");
@@ -115,6 +123,32 @@ fn recordings_are_written_again_as_they_were() {
                 .check_line(line)
                 .unwrap_or_else(|error| panic!("{name}: {error}: {line}"));
         }
+    }
+}
+
+/// A log out of which lines were taken, or into which some were put, is not whole.
+#[test]
+fn missing_lines_are_counted() {
+    let scratch = Scratch::new();
+    let log = recording("ruby.ndjson");
+    let lines: Vec<&str> = log.lines().collect();
+    let [without_one, without_three] = [&[4][..], &[2, 4, 5]].map(|missing: &[usize]| {
+        let kept = lines.iter().enumerate();
+        let kept = kept.filter(|(index, _)| !missing.contains(index));
+        kept.map(|(_, line)| format!("{line}\n"))
+            .collect::<String>()
+    });
+    let with_one = log.replacen(lines[9], &format!("{0}\n{0}", lines[9]), 1);
+    for (content, said) in [
+        (without_one, "1 line is missing"),
+        (without_three, "3 lines are missing"),
+        (with_one, "1 line more than was recorded"),
+    ] {
+        let file = text(&scratch.write("log", &content));
+        let shown = run(["view", "--json", &file]);
+        shown.assert_code(0);
+        assert_eq!(shown.err(), format!("forktrace: {file}: {said}\n"));
+        assert!(!shown.out().contains("\"event\":\"end\""), "{said}");
     }
 }
 
@@ -149,9 +183,23 @@ fn the_schema_is_printed_and_refuses_what_is_wrong() {
         ("\"0x0\",", ""),
         ("\"nr\":56", "\"nr\":-56"),
         ("\"nr\":56", "\"nr\":56,\"number\":56"),
+        ("\"syscall\":\"clone\"", "\"syscall\":\"setns\""),
+        ("\"syscall\":\"clone\"", "\"syscall\":\"execve\""),
     ] {
         let wrong = create.replacen(from, to, 1);
         assert_ne!(wrong, create, "{from}");
+        assert!(schema.check_line(&wrong).is_err(), "{from} -> {to}");
+    }
+    let exec = log.lines().nth(1).expect("an exec");
+    let failed = "\"event\":\"exec_failed\",\"outcome\":\"error\",\"errno_nr\":2";
+    let exec = &exec.replacen("\"event\":\"exec\"", failed, 1);
+    schema.check_line(exec).expect("right");
+    for (from, to) in [
+        ("\"outcome\":\"error\"", "\"outcome\":\"skipped\""),
+        ("\"syscall\":\"execve\"", "\"syscall\":\"clone\""),
+    ] {
+        let wrong = exec.replacen(from, to, 1);
+        assert_ne!(&wrong, exec, "{from}");
         assert!(schema.check_line(&wrong).is_err(), "{from} -> {to}");
     }
 }
@@ -219,7 +267,11 @@ fn what_is_no_log_is_refused_in_a_line() {
     let other = header.replace("\"format\":\"forktrace\"", "\"format\":\"another\"");
     for (content, said) in [
         ("", "is empty: no log"),
-        ("1234 fork() = 1235\n", "is not a log of forktrace's"),
+        (
+            "1234 fork() = 1235\n",
+            "is not a log of forktrace's (recorded with --json); a log of strace's: forktrace \
+             explain - < ",
+        ),
         ("\u{0}\u{1}", "is not a log of forktrace's"),
         ("{\"event\":\"exit\"}\n", "is not a log of forktrace's"),
         (&other, "is not a log of forktrace's"),
@@ -232,6 +284,15 @@ fn what_is_no_log_is_refused_in_a_line() {
             "is a log of format 0.9, and this forktrace reads 1.x: an older one is needed",
         ),
         (&header.replace("\"tid\"", "\"id\""), "missing field `tid`"),
+        (
+            &header.replace("\"abi\":\"x86_64\"", "\"abi\":\"aarch64\""),
+            "is a log of format 1.0 with abi \"aarch64\", which this forktrace does not know: a \
+             newer one is needed",
+        ),
+        (
+            &header.replace("\"stops\":\"seccomp\"", "\"stops\":7"),
+            "invalid type: integer `7`, expected a string",
+        ),
     ] {
         let file = scratch.write("log", content);
         assert_refused(&run(["view", &text(&file)]), said);
@@ -332,6 +393,68 @@ fn a_growing_log_is_followed_to_its_end() {
     let outcome = running.finish();
     assert_eq!(outcome.status.signal(), Some(Signal::SIGINT as i32));
     assert_eq!(outcome.err(), "");
+    assert!(recording("ruby.txt").starts_with(&outcome.out()));
+}
+
+/// Nor does it take a reader that reads: what nobody reads is given up, other views are
+/// finished.
+#[test]
+fn following_is_ended_while_nobody_reads() {
+    let scratch = Scratch::new();
+    let log = recording("ruby.ndjson");
+    let (header, _) = log.split_once('\n').expect("a header");
+    let exits = (2..20_000).map(|tid| {
+        format!(
+            "{{\"event\":\"exit\",\"time_ns\":282991,\"tid\":{tid},\"tgid\":{tid},\
+             \"comm\":\"\",\"exit_status\":0}}\n"
+        )
+    });
+    let content = std::iter::once(format!("{header}\n")).chain(exits);
+    let file = text(&scratch.write("log", &content.collect::<String>()));
+    let summary = scratch.file("summary");
+    let views = format!("text,summary:{}", text(&summary));
+    let words = ["view", "--follow", &file, "--as", &views].map(str::to_owned);
+    let (_unread, full) = std::io::pipe().expect("a pipe");
+    let stdout = full.try_clone().expect("a descriptor");
+    let mut running = Run::new([text(&forktrace())].iter().chain(&words))
+        .stdio(Stdio::null(), stdout.into(), Stdio::piped())
+        .start();
+    common::proc::eventually("a full pipe", || {
+        let mut pipe = [PollFd::new(full.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut pipe, PollTimeout::ZERO) == Ok(0)
+    });
+    running.signal(Signal::SIGTERM);
+    let status = running.wait();
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status:?}");
+    assert_eq!(
+        running.finish().err(),
+        "forktrace: cannot write to standard output: nobody reads it\n"
+    );
+    assert!(read(&summary).contains("created "), "{}", read(&summary));
+}
+
+/// A file that was emptied is another recording: nothing of it is taken for the rest of
+/// the old one.
+#[test]
+fn a_log_that_begins_anew_ends_the_following() {
+    let scratch = Scratch::new();
+    let log = recording("ruby.ndjson");
+    let half = log.len() / 2;
+    let file = scratch.write("log", &log[..half]);
+    let view = ["view", "--follow", &text(&file)].map(str::to_owned);
+    let running = Run::new([text(&forktrace())].iter().chain(&view)).start();
+    running.wait_for_out("22862 +++ exited with 3 +++\n");
+    scratch.write("log", &log[..half / 2]);
+    let outcome = running.finish();
+    outcome.assert_code(1);
+    assert_eq!(
+        outcome.err(),
+        format!(
+            "forktrace: cannot read {}: it was emptied while it was followed; perhaps it is \
+             recorded anew\n",
+            text(&file)
+        )
+    );
     assert!(recording("ruby.txt").starts_with(&outcome.out()));
 }
 
@@ -449,7 +572,7 @@ fn views_that_would_mix_are_refused_before_the_program_runs() {
         (["--json", "--as=text"], "would both go to"),
         (["--env", "-q"], "--env needs --json"),
         (["--as", "nothing"], "there are text, json"),
-        (["--json", "--failed"], "a log and lanes hold all"),
+        (["--json", "--failed"], "a log holds all events"),
     ] {
         let outcome = run([words[0], words[1], "--", "echo", "ran"]);
         assert_refused(&outcome, said);

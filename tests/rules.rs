@@ -89,7 +89,7 @@ struct Three {
 
 impl Three {
     fn new(flags: u64) -> Three {
-        let unsignalled = CloneFlags::THREAD | CloneFlags::PARENT;
+        let unsignalled = CloneFlags::THREAD | CloneFlags::PARENT | CloneFlags::AUTOREAP;
         let mut three = Three {
             at: "here",
             size: "58",

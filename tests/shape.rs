@@ -604,7 +604,7 @@ fn what_is_unknown_is_answered_with_what_there_is() {
         (&["--flag", "SIGCHLD", "true"], "there are NEWTIME, VM, FS"),
         (&["--comm", "[a", "true"], "'[' without a ']'"),
         (&["--comm", "", "true"], "can't be empty"),
-        (&["--below", "0", "true"], "no pid is so"),
+        (&["--below", "0", "true"], "no process has such a pid"),
         (&["--depth", "-1", "true"], "'-1'"),
         (
             &["--failed", "--ok", "true"],
@@ -653,6 +653,26 @@ fn what_is_generated_goes_to_standard_output() {
         outcome.err(),
         "forktrace: cannot write to standard output: No space left on device\n"
     );
+}
+
+/// What prints and is done says where it can't: not all of it may be lost in silence.
+#[test]
+fn what_can_not_be_printed_is_said() {
+    let tracer = text(&forktrace());
+    for words in ["generate zsh", "schema", "--help", "help view", "--version"] {
+        for (to, why) in [
+            (">&-", "Bad file descriptor"),
+            (">/dev/full", "No space left on device"),
+        ] {
+            let outcome = Run::new(["sh", "-c", &format!("'{tracer}' {words} {to}")]).run();
+            outcome.assert_code(1);
+            assert_eq!(
+                outcome.err(),
+                format!("forktrace: cannot write to standard output: {why}\n"),
+                "{words} {to}"
+            );
+        }
+    }
 }
 
 fn generated(what: &str) -> String {

@@ -9,7 +9,7 @@ use common::Mode;
 use common::case::{Case, Traced, text};
 use common::fixture::{fixture, i386_fixture};
 use common::program::{need, need_root};
-use common::run::{Run, forktrace};
+use common::run::{Run, Scratch, forktrace};
 use common::trace::{Event, Line, Ret};
 
 /// The modes that see calls return.
@@ -235,6 +235,32 @@ fn nothing_of_it_unless_asked_for() {
         let told = calls(&traced.lines);
         assert!(told.is_empty(), "{mode:?}: {told:?}");
         assert!(!traced.text.contains("orphaned"));
+    }
+}
+
+/// A log knows who adopts orphans without being asked, and so do trees, live and read
+/// from it; the text has no line more for it.
+#[test]
+fn the_tree_names_who_adopts_orphans() {
+    let Some(orphan) = fixture("orphan") else {
+        return;
+    };
+    let dir = Scratch::new();
+    let path = |name: &str| dir.file(name).display().to_string();
+    for mode in Mode::ALL {
+        let views = format!("--as=tree:{},json:{}", path("tree"), path("log"));
+        let outcome = tracer(&["-f", &views, mode.option(), "--", &orphan]).run();
+        // The program's end is what decides, whatever its orphans do.
+        outcome.assert_code(7);
+        let live = std::fs::read_to_string(path("tree")).unwrap();
+        // The grandchild and the late one live on, and create; the child may have ended
+        // by the time that its parent's end is told.
+        let adopted = live.matches("outlived its parent, adopted by ").count();
+        assert!((2..=3).contains(&adopted), "{live}");
+        let read = tracer(&["view", &path("log"), "--as=tree"]).run();
+        assert_eq!(read.out(), live);
+        let text = tracer(&["view", &path("log")]).run();
+        assert!(!text.out().contains("orphaned"), "{}", text.out());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line, after `cargo bench --`.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     /// A contender whose first run takes longer than this is not run again.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     slow: u64,
+
+    /// Only run a command, and print what it used: how the benchmark measures one process.
+    #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
+    pub(crate) usage_of: Vec<OsString>,
 
     /// What cargo passes to every benchmark.
     #[arg(long, hide = true)]

@@ -16,12 +16,14 @@ mod fixture;
 mod host;
 mod measure;
 mod project;
+mod recording;
 mod rounds;
 mod stops;
 mod syscalls;
 mod table;
 mod tally;
 mod tool;
+mod view;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 use args::Args;
 use contender::{Contender, Tools};
 use table::Style;
-use workload::Workload;
+use workload::{Kind, Workload};
 
 fn main() -> ExitCode {
     let args = Args::parse_or_exit();
@@ -44,6 +46,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), String> {
+    if !args.usage_of.is_empty() {
+        return view::usage_of(&args.usage_of);
+    }
     measure::adopt_orphans()?;
     let directory = directory()?;
     let fixtures = fixture::build_all(&directory)?;
@@ -67,6 +72,10 @@ fn run(args: &Args) -> Result<(), String> {
     }
     let mut failed = Vec::new();
     for kind in workloads {
+        if kind == Kind::View {
+            view::print(args, &directory, style)?;
+            continue;
+        }
         match Workload::prepare(kind, args.size(), &fixtures, &directory) {
             Err(reason) => table::print_line(style, &format!("{}: skipped: {reason}", kind.name())),
             Ok(workload) => {

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Make,
     /// cargo build of forktrace
     Cargo,
+    /// A log of a million events, shown: nothing is traced
+    View,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Calls => "calls",
             Kind::Make => "make",
             Kind::Cargo => "cargo",
+            Kind::View => "view",
         }
     }
 
@@ -120,9 +123,10 @@ impl Workload {
                 let title = format!("{} × getppid", grouped(n));
                 Workload::counted(kind, title, fixtures.path("calls"), n, (0, 0))
             }
-            Kind::Make => make(count(150, 10), directory)?,
+            Kind::Make => make(count(50, 10), directory)?,
             Kind::Cargo if size == Size::Quick => return Err("not with --quick".to_owned()),
             Kind::Cargo => cargo(directory),
+            Kind::View => return Err("it runs nothing".to_owned()),
         };
         workload.before_a_run()?;
         let mut command = measure::command(&workload.command);

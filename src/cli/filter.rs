@@ -1,7 +1,7 @@
 //! Options that narrow what is shown, shared by all that show a trace.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::abi::Call;
 use crate::clone::CloneFlags;
 use crate::clone::flags::NAMES;
-use crate::filter::pattern::{BadPattern, Pattern};
+use crate::filter::pattern::Pattern;
 use crate::filter::{Ancestor, Criteria, Happening, Went};
 use crate::ids::Pid;
 
@@ -44,19 +44,20 @@ pub(crate) struct FilterArgs {
     ///
     /// The name is what the kernel calls a thread (/proc/TID/comm): the
     /// program's, without its path and cut to 15 bytes, unless it names itself.
-    /// A child begins with its creator's; an exec counts under the new one.
+    /// A child begins with its creator's; an exec counts under the new one. A
+    /// comma in a name is written \,.
     #[arg(
         long,
         value_name = "NAME,...",
-        value_delimiter = ',',
-        value_parser = OsStringValueParser::new().try_map(pattern)
+        value_parser = OsStringValueParser::new().try_map(each(pattern))
     )]
-    comm: Vec<Pattern>,
+    comm: Vec<Each<Pattern>>,
 
     /// Show only what these processes do, and their creation; or threads
     #[arg(
         long = "pid",
         id = "only_pid",
+        allow_negative_numbers = true,
         value_name = "PID,...",
         value_delimiter = ',',
         value_parser = clap::value_parser!(i32).range(1..)
@@ -65,17 +66,18 @@ pub(crate) struct FilterArgs {
 
     /// Show only what descends from these: a pid, or creators by name
     ///
-    /// Their own doings are left out, but for the creations of children.
+    /// Their own doings are left out, but for the creations of children. Names are
+    /// as for --comm.
     #[arg(
         long,
         value_name = "PID|NAME,...",
-        value_delimiter = ',',
-        value_parser = OsStringValueParser::new().try_map(ancestor)
+        allow_negative_numbers = true,
+        value_parser = OsStringValueParser::new().try_map(each(ancestor))
     )]
-    below: Vec<Ancestor>,
+    below: Vec<Each<Ancestor>>,
 
     /// Show only processes N generations below the first (0: it and its threads)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     depth: Option<u32>,
 }
 
@@ -137,6 +139,43 @@ enum CallArg {
     PidfdSendSignal,
 }
 
+/// The values of one list: what clap takes for one value, as it splits at each
+/// comma and names may have some.
+#[derive(Debug, Clone)]
+struct Each<T>(Vec<T>);
+
+/// Reads a list whose items `read` understands.
+fn each<T>(
+    read: fn(OsString) -> Result<T, String>,
+) -> impl Fn(OsString) -> Result<Each<T>, String> + Clone {
+    move |list| {
+        let items = items(list.as_bytes());
+        let read = items.into_iter().map(|item| read(OsString::from_vec(item)));
+        read.collect::<Result<Vec<T>, String>>().map(Each)
+    }
+}
+
+/// The items of a list with commas between. Behind a backslash a comma belongs to
+/// the item, and a second backslash is one.
+fn items(list: &[u8]) -> Vec<Vec<u8>> {
+    let mut items = vec![Vec::new()];
+    let mut bytes = list.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let plain = match byte {
+            b',' => {
+                items.push(Vec::new());
+                continue;
+            }
+            b'\\' => bytes.next_if(|next| b",\\".contains(next)).unwrap_or(byte),
+            byte => byte,
+        };
+        if let Some(item) = items.last_mut() {
+            item.push(plain);
+        }
+    }
+    items
+}
+
 /// One of the flags, or several joined by `|`.
 fn flags(text: &str) -> Result<CloneFlags, String> {
     text.split('|')
@@ -175,22 +214,29 @@ fn flag(word: &str) -> Result<CloneFlags, String> {
     })
 }
 
-fn pattern(text: OsString) -> Result<Pattern, BadPattern> {
-    Pattern::new(text.as_bytes())
+fn pattern(text: OsString) -> Result<Pattern, String> {
+    Pattern::new(text.as_bytes()).map_err(|error| error.to_string())
 }
 
+/// What is wrong with a number that no process can have.
+const NO_PID: &str = "no process has such a pid";
+
 fn ancestor(text: OsString) -> Result<Ancestor, String> {
+    if let Some(digits) = text.as_bytes().strip_prefix(b"-")
+        && !digits.is_empty()
+        && digits.iter().all(u8::is_ascii_digit)
+    {
+        return Err(NO_PID.to_owned());
+    }
     let number = !text.is_empty() && text.as_bytes().iter().all(u8::is_ascii_digit);
     if number {
         let pid = text.to_str().and_then(|text| text.parse().ok());
         return match pid {
             Some(pid) if pid > 0 => Ok(Ancestor::Pid(Pid(pid))),
-            _ => Err("no pid is so".to_owned()),
+            _ => Err(NO_PID.to_owned()),
         };
     }
-    Pattern::new(text.as_bytes())
-        .map(Ancestor::Name)
-        .map_err(|error| error.to_string())
+    pattern(text).map(Ancestor::Name)
 }
 
 impl FilterArgs {
@@ -210,9 +256,9 @@ impl FilterArgs {
             },
             calls: self.syscall.into_iter().map(Call::from).collect(),
             flags: self.flag,
-            names: self.comm,
+            names: self.comm.into_iter().flat_map(|each| each.0).collect(),
             pids: self.pid,
-            below: self.below,
+            below: self.below.into_iter().flat_map(|each| each.0).collect(),
             depth: self.depth,
         }
     }
@@ -290,12 +336,40 @@ mod tests {
     }
 
     #[test]
+    fn names_may_have_commas() {
+        for (list, expected) in [
+            ("a,b", &["a", "b"][..]),
+            (r"a\,b", &["a,b"]),
+            (r"a\\,b", &[r"a\", "b"]),
+            (r"a\\\,b", &[r"a\,b"]),
+            (r"a\b,\", &[r"a\b", r"\"]),
+            ("", &[""]),
+            ("a,", &["a", ""]),
+        ] {
+            let expected: Vec<Vec<u8>> = expected
+                .iter()
+                .map(|item| item.as_bytes().to_vec())
+                .collect();
+            assert_eq!(items(list.as_bytes()), expected, "{list}");
+        }
+        let read = |list: &str| each(ancestor)(OsString::from(list)).map(|each| each.0);
+        let name = |text: &[u8]| Ancestor::Name(Pattern::new(text).expect("a pattern"));
+        assert_eq!(
+            read(r"12,mysqld\,1,x"),
+            Ok(vec![Ancestor::Pid(Pid(12)), name(b"mysqld,1"), name(b"x")])
+        );
+        for bad in ["a,,b", "a,", ",", "12,["] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn ancestors_are_pids_or_names() {
         let read = |text: &str| ancestor(OsString::from(text));
         assert_eq!(read("12"), Ok(Ancestor::Pid(Pid(12))));
         let make = Pattern::new(b"make").expect("a pattern");
         assert_eq!(read("make"), Ok(Ancestor::Name(make)));
-        for bad in ["[", "", "0", "99999999999"] {
+        for bad in ["[", "", "0", "-3", "99999999999"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

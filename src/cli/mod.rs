@@ -215,6 +215,34 @@ mod tests {
         }
     }
 
+    /// The option is named, and no way to type it that would be wrong, too.
+    #[test]
+    fn numbers_below_zero_are_numbers() {
+        for option in [
+            "-p",
+            "--max-depth",
+            "-s",
+            "--top",
+            "--pid",
+            "--below",
+            "--depth",
+        ] {
+            let traced = &["-f", option, "-5", "true"][..];
+            let viewed = &["view", option, "-5", "log"][..];
+            for words in [traced, viewed] {
+                let ours = words[0] == "-f" || !matches!(option, "-p" | "--max-depth");
+                if ours {
+                    let error = parsed(words).expect_err("no such number").error;
+                    let kinds = [ErrorKind::ValueValidation, ErrorKind::InvalidValue];
+                    assert!(kinds.contains(&error.kind()), "{words:?}: {error}");
+                    assert!(error.to_string().contains("'-5'"), "{words:?}: {error}");
+                }
+            }
+        }
+        // Of the program's own words none is looked at.
+        assert!(parsed(&["-f", "nice", "-5", "true"]).is_ok());
+    }
+
     #[test]
     fn a_subcommand_is_the_very_first_word() {
         assert!(matches!(

@@ -49,6 +49,7 @@ pub struct Cli {
         value_name = "PID",
         value_delimiter = ',',
         conflicts_with = "command",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(i32).range(1..),
         help_heading = "Tracing"
     )]
@@ -59,7 +60,13 @@ pub struct Cli {
     descendants: bool,
 
     /// Follow processes only N generations below the first (0: its threads only)
-    #[arg(long, value_name = "N", requires = "follow", help_heading = "Tracing")]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "follow",
+        allow_negative_numbers = true,
+        help_heading = "Tracing"
+    )]
     max_depth: Option<u32>,
 
     /// Let go of tracees that live on, at their exec or at the program's exit
@@ -150,7 +157,13 @@ Examples:
   forktrace -f -- make -j8                   the whole tree, threads included
   forktrace -f -- make 2>&1 | grep CLONE_VM  one event, one line
   forktrace -f -o trace.txt -- ./server      the trace in a file
-  forktrace -f --json -o t.ndjson -- make    recorded; forktrace view t.ndjson
+  forktrace -f --as tree -- make             who made whom, at the end
+  forktrace -f --as summary -- make          counted
+  forktrace -f --as lanes -- make            a picture: a lane for each process
+  forktrace -f --waits -- make               also who waits for and signals whom
+  forktrace -f --json -o t.ndjson -- make    recorded
+  forktrace view t.ndjson --as tree          a recording, as text or any other view
+  forktrace -f --failed --below gcc -- make  less of it
   forktrace -v -- ruby -e fork               every flag explained
   forktrace -f -p 1234                       a process that runs already
   forktrace explain clone 0x1200011          what these flags mean";

@@ -47,6 +47,7 @@ pub struct ViewArgs {
         short = 's',
         long = "string-limit",
         value_name = "SIZE",
+        allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(..=1 << 20),
         help_heading = "Output"
     )]
@@ -127,12 +128,19 @@ impl ViewArgs {
             whole: self.whole.look(),
         };
         let filter = self.filter.into_criteria();
-        if filter.any() && !views.iter().any(|view| view.kind.is_filtered()) {
-            return Err(
-                "a filter narrows what is shown, and a log and lanes hold all: record a log \
-                 without it, then forktrace view FILE with the filter"
-                    .to_owned(),
-            );
+        if filter.any() && !views.iter().any(|view| view.kind.is_narrowed_by(&filter)) {
+            let why = match views.iter().any(|view| view.kind == ViewKind::Lanes) {
+                true => {
+                    "lanes show all that a process does: they take --pid, --below, --depth and \
+                     --comm, and no filter of events; --as text or tree does"
+                }
+                false => {
+                    "a log holds all events, as other views need those that a filter leaves out: \
+                     write it without, and give the filter to forktrace view, or pick lines with \
+                     jq 'select(.tgid == PID)'"
+                }
+            };
+            return Err(why.to_owned());
         }
         Ok(Shown {
             views,
@@ -327,6 +335,33 @@ mod tests {
         ] {
             let error = views(words).expect_err("no sense");
             assert!(error.contains(said), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_narrows_nothing_is_refused() {
+        for (words, said) in [
+            (&["--failed"][..], None),
+            (&["--as", "lanes", "--below", "make"], None),
+            (&["--as", "lanes", "--pid=1", "--failed"], None),
+            (&["--as", "lanes,text:x", "--failed"], None),
+            (&["--json", "--as", "text:x", "--failed"], None),
+            (&["--json", "--pid", "1"], Some("a log holds all events")),
+            (
+                &["--as", "lanes", "--failed"],
+                Some("lanes show all that a process does"),
+            ),
+            (
+                &["--as", "lanes:x,json", "--only=execs"],
+                Some("lanes show all"),
+            ),
+        ] {
+            let shown = args(words).into_shown(Destination::Stderr);
+            match (shown, said) {
+                (Ok(_), None) => {}
+                (Err(error), Some(said)) => assert!(error.contains(said), "{words:?}: {error}"),
+                (shown, _) => panic!("{words:?}: {shown:?}"),
+            }
         }
     }
 

@@ -18,7 +18,12 @@ pub(super) struct WholeArgs {
     no_fold: bool,
 
     /// Show at most N rows of each table of the summary [default: 10; of summary-json all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     top: Option<u32>,
 
     /// Draw trees, lanes and charts with ASCII characters only

@@ -40,17 +40,27 @@ pub fn failed_by(request: &Request, errno: Errno, why: &[Cause]) -> String {
 }
 
 /// The rule that a call with this error breaks; one that all kernels have
-/// before one that only this kernel may have.
+/// before one that only this kernel may have. Where kernels from some version on
+/// have one, and all before it another, both are told: it is not known here which
+/// kernel answered.
 fn rule(request: &Request, errno: Errno) -> Option<String> {
     let broken = || rules::broken(request).filter(|rule| rule.errno == errno);
     let of_old = |span| matches!(span, Span::Before(_));
-    broken()
-        .find(|rule| !of_old(rule.span))
-        .or_else(|| broken().next())
-        .map(|rule| match rule.span {
-            Span::Before(version) => format!("{} (before Linux {version})", rule.text),
-            _ => rule.text.to_owned(),
-        })
+    let new = broken().find(|rule| !of_old(rule.span));
+    let old = broken().find(|rule| match (rule.span, new.map(|new| new.span)) {
+        (Span::Before(end), Some(Span::Since(first))) => end >= first,
+        (span, None) => of_old(span),
+        _ => false,
+    });
+    let before = old.map(|rule| match rule.span {
+        Span::Before(version) => format!("{} (before Linux {version})", rule.text),
+        _ => rule.text.to_owned(),
+    });
+    match (before, new) {
+        (Some(before), Some(new)) => Some(format!("{before}, or {}", new.text)),
+        (Some(before), None) => Some(before),
+        (None, new) => new.map(|rule| rule.text.to_owned()),
+    }
 }
 
 fn reason(request: &Request, errno: Errno) -> Option<String> {
@@ -89,6 +99,10 @@ pub fn circumstance(request: &Request, errno: Errno) -> Option<&'static str> {
         Errno::EEXIST => "the pid chosen with set_tid is taken",
         Errno::ENOSPC | Errno::EUSERS => "a limit on namespaces or their nesting is reached",
         Errno::EACCES => "no permission for the cgroup",
+        Errno::EBUSY => {
+            "a domain controller is enabled in the cgroup: its processes belong below it"
+        }
+        Errno::EOPNOTSUPP => "the cgroup is in the state \"domain invalid\": it takes no processes",
         _ => return None,
     })
 }
@@ -97,7 +111,7 @@ pub fn circumstance(request: &Request, errno: Errno) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::abi::{Abi, Syscall};
-    use crate::clone::decode;
+    use crate::clone::{CloneFlags, decode};
     use crate::diagnosis::Reason;
     use crate::memory::Regions;
 
@@ -142,6 +156,54 @@ mod tests {
         for (errno, why) in [(Errno::EAGAIN, &[][..]), (Errno(513), &why[..])] {
             let thread = clone(0x3d0f00);
             assert_eq!(failed_by(&thread, errno, why), failed(&thread, errno));
+        }
+    }
+
+    /// What clone3 with these flags, and with no exit signal, fails for.
+    fn clone3(flags: CloneFlags, errno: Errno) -> String {
+        let mut bytes = flags.0.to_le_bytes().to_vec();
+        bytes.resize(88, 0);
+        let call = Syscall {
+            abi: Abi::X86_64,
+            nr: 435,
+            args: [0x4000, 88, 0, 0, 0, 0],
+        };
+        let request = decode(call, &mut Regions(vec![(0x4000, bytes)]), 32).unwrap();
+        failed(&request, errno)
+    }
+
+    #[test]
+    fn rules_of_old_and_of_new_kernels_are_both_told() {
+        assert_eq!(
+            clone3(CloneFlags::AUTOREAP | CloneFlags::PARENT, Errno::EINVAL),
+            "no process created: flag bits that the kernel doesn't know (before Linux 7.1), or \
+             CLONE_AUTOREAP doesn't go with CLONE_THREAD or CLONE_PARENT"
+        );
+        assert_eq!(
+            clone3(CloneFlags::NNP, Errno::EINVAL),
+            "no process created: flag bits that the kernel doesn't know (before Linux 7.1)"
+        );
+        // Here it is the same on all.
+        assert_eq!(
+            clone3(CloneFlags::NNP | CloneFlags::SIGHAND, Errno::EINVAL),
+            "no process created: CLONE_SIGHAND needs CLONE_VM"
+        );
+        assert!(
+            clone3(CloneFlags::EMPTY_MNTNS, Errno::EPERM)
+                .starts_with("no process created: new namespaces need privileges")
+        );
+    }
+
+    #[test]
+    fn cgroups_may_refuse() {
+        for (errno, text) in [
+            (Errno::EBUSY, "domain controller"),
+            (Errno::EOPNOTSUPP, "domain invalid"),
+        ] {
+            assert!(
+                clone3(CloneFlags::INTO_CGROUP, errno).contains(text),
+                "{errno}"
+            );
         }
     }
 }

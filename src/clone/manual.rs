@@ -89,7 +89,8 @@ pub fn flag(flag: CloneFlags) -> Option<Entry> {
             "2.5.49",
         ),
         CloneFlags::DETACHED => (
-            "has had no effect since Linux 2.6; clone3 refuses it",
+            "has had no effect since Linux 2.6; clone refuses it together with CLONE_PIDFD, clone3 \
+             always",
             "clone(2)",
             "2.5.32",
         ),
@@ -169,7 +170,8 @@ pub fn flag(flag: CloneFlags) -> Option<Entry> {
             "7.1",
         ),
         CloneFlags::EMPTY_MNTNS => (
-            "the child gets a mount namespace of its own without the caller's mounts",
+            "the child gets a mount namespace of its own without the caller's mounts; implies \
+             CLONE_NEWNS",
             "linux/sched.h",
             "7.1",
         ),

@@ -277,9 +277,11 @@ fn exit_signal(clauses: &mut Clauses, request: &Request, known: &Known) {
 }
 
 fn namespaces(clauses: &mut Clauses, flags: CloneFlags) {
+    let empty = flags.has(CloneFlags::EMPTY_MNTNS);
     let new: Vec<&str> = NAMESPACES
         .iter()
-        .filter(|(flag, _)| flags.has(*flag))
+        // The empty one is told below.
+        .filter(|(flag, _)| flags.has(*flag) && !(empty && *flag == CloneFlags::NEWNS))
         .map(|(_, name)| *name)
         .collect();
     match new[..] {
@@ -290,7 +292,7 @@ fn namespaces(clauses: &mut Clauses, flags: CloneFlags) {
     if flags.has(CloneFlags::NEWPID) {
         clauses.add("pid 1 there");
     }
-    if flags.has(CloneFlags::EMPTY_MNTNS) {
+    if empty {
         clauses.add("in a new mount namespace that is empty");
     }
 }
@@ -482,6 +484,18 @@ mod tests {
         assert!(
             text.contains(
                 "in new user, pid, mount, network, IPC, UTS (hostname) namespaces; pid 1 there"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_empty_mount_namespace_is_one() {
+        let empty = CloneFlags::EMPTY_MNTNS | CloneFlags::NEWNS | CloneFlags::NEWUTS;
+        let text = words(&clone3([empty.0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0]));
+        assert!(
+            text.ends_with(
+                "in a new UTS (hostname) namespace; in a new mount namespace that is empty"
             ),
             "{text}"
         );

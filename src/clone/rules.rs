@@ -1,8 +1,14 @@
 //! What the kernel refuses before it creates anything: the checks of
 //! kernel/fork.c (`copy_clone_args_from_user`, `clone3_args_valid`,
 //! `kernel_clone`, `copy_process`) and of what it calls, from Linux 5.3 to
-//! 6.18, in the order in which they are made: the first that is broken gives
+//! 7.1, in the order in which they are made: the first that is broken gives
 //! the error.
+//!
+//! `tests/rules.rs` makes the calls and compares what the kernel that it runs on
+//! answers. What that can't check: rules whose [`Span`] leaves this kernel out,
+//! so before Linux 7.1 all that is about the flags that came with it (there they
+//! are refused as unknown), and those that the caller's state decides
+//! ([`Decides::Caller`]), which it takes care not to break.
 
 use std::fmt;
 
@@ -35,6 +41,8 @@ pub enum Decides {
 pub enum Condition {
     /// It is init (pid 1) of a pid namespace.
     Init,
+    /// It was made with CLONE_AUTOREAP.
+    Autoreaped,
     /// Its children belong to another pid namespace than itself.
     ChildrenElsewhere,
     /// It has no CAP_SYS_ADMIN.
@@ -53,6 +61,10 @@ pub enum Condition {
     NoCgroup,
     /// It may not put processes into that cgroup.
     CgroupForbidden,
+    /// That cgroup is invalid.
+    CgroupInvalid,
+    /// That cgroup hands on controllers.
+    CgroupBusy,
 }
 
 /// Which kernels have a rule.
@@ -139,10 +151,12 @@ struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     fn of(request: &'a Request) -> Facts<'a> {
-        Facts {
-            request,
-            flags: request.flags(),
+        let mut flags = request.flags();
+        // As the first thing that kernel_clone does.
+        if flags.has(F::EMPTY_MNTNS) {
+            flags = flags | F::NEWNS;
         }
+        Facts { request, flags }
     }
 
     fn has(&self, flags: CloneFlags) -> bool {
@@ -207,12 +221,14 @@ const OF_7_1: CloneFlags = CloneFlags(
 );
 /// The bits of clone's exit signal that clone3 has no flag for.
 const SIGNAL_BITS: CloneFlags = CloneFlags(CSIGNAL & !CloneFlags::NEWTIME.0);
+/// What is about the flags of Linux 7.1.
+const SINCE_7_1: Span = Span::Since(Version(7, 1));
 /// No flag in particular.
 const NONE: CloneFlags = CloneFlags(0);
 
-/// The flags that make namespaces.
-pub(crate) const NEW_NAMESPACES: CloneFlags = {
-    let mut bits = 0;
+/// The flags that make namespaces. CLONE_EMPTY_MNTNS implies CLONE_NEWNS.
+pub(super) const NEW_NAMESPACES: CloneFlags = {
+    let mut bits = CloneFlags::EMPTY_MNTNS.0;
     let mut index = 0;
     while index < NAMESPACES.len() {
         bits |= NAMESPACES[index].0.0;
@@ -420,7 +436,7 @@ const RULES: &[Rule] = &[
     rule(
         Errno::EINVAL,
         "CLONE_FS doesn't go with a new mount or user namespace",
-        CloneFlags(F::FS.0 | F::NEWNS.0 | F::NEWUSER.0),
+        CloneFlags(F::FS.0 | F::NEWNS.0 | F::EMPTY_MNTNS.0 | F::NEWUSER.0),
         |f| f.has(F::FS) && f.any(F::NEWNS | F::NEWUSER),
     ),
     rule(
@@ -477,6 +493,57 @@ const RULES: &[Rule] = &[
         |f| f.has(F::PIDFD | F::THREAD),
     )
     .in_span(Span::Before(Version(6, 9))),
+    rule(
+        Errno::EINVAL,
+        "CLONE_AUTOREAP doesn't go with CLONE_THREAD or CLONE_PARENT",
+        CloneFlags(F::AUTOREAP.0 | F::THREAD.0 | F::PARENT.0),
+        |f| f.has(F::AUTOREAP) && f.any(F::THREAD | F::PARENT),
+    )
+    .in_span(SINCE_7_1),
+    rule(
+        Errno::EINVAL,
+        "CLONE_AUTOREAP takes no exit signal",
+        F::AUTOREAP,
+        |f| f.has(F::AUTOREAP) && f.args(|a| a.exit_signal != 0),
+    )
+    .in_span(SINCE_7_1),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PARENT, where the caller was made with CLONE_AUTOREAP",
+        F::PARENT,
+        |f| f.has(F::PARENT),
+    )
+    .by_caller(Condition::Autoreaped)
+    .in_span(SINCE_7_1),
+    rule(
+        Errno::EINVAL,
+        "CLONE_NNP doesn't go with CLONE_THREAD",
+        both(F::NNP, F::THREAD),
+        |f| f.has(F::NNP | F::THREAD),
+    )
+    .in_span(SINCE_7_1),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PIDFD_AUTOKILL needs CLONE_PIDFD and CLONE_AUTOREAP",
+        CloneFlags(F::PIDFD_AUTOKILL.0 | F::PIDFD.0 | F::AUTOREAP.0),
+        |f| f.has(F::PIDFD_AUTOKILL) && !f.has(F::PIDFD | F::AUTOREAP),
+    )
+    .in_span(SINCE_7_1),
+    rule(
+        Errno::EINVAL,
+        "CLONE_PIDFD_AUTOKILL doesn't go with CLONE_THREAD",
+        both(F::PIDFD_AUTOKILL, F::THREAD),
+        |f| f.has(F::PIDFD_AUTOKILL | F::THREAD),
+    )
+    .in_span(SINCE_7_1),
+    rule(
+        Errno::EPERM,
+        "CLONE_PIDFD_AUTOKILL without CLONE_NNP, where the caller has no CAP_SYS_ADMIN",
+        both(F::PIDFD_AUTOKILL, F::NNP),
+        |f| f.has(F::PIDFD_AUTOKILL) && !f.has(F::NNP),
+    )
+    .by_caller(Condition::NoSysAdmin)
+    .in_span(SINCE_7_1),
     rule(
         Errno::EPERM,
         "a new namespace, where the caller has no CAP_SYS_ADMIN",
@@ -557,6 +624,21 @@ const RULES: &[Rule] = &[
         |f| f.has(F::INTO_CGROUP),
     )
     .by_caller(Condition::CgroupForbidden),
+    rule(
+        Errno::EOPNOTSUPP,
+        "CLONE_INTO_CGROUP, where the cgroup is in the state \"domain invalid\" (cgroup.type)",
+        F::INTO_CGROUP,
+        |f| f.has(F::INTO_CGROUP),
+    )
+    .by_caller(Condition::CgroupInvalid),
+    rule(
+        Errno::EBUSY,
+        "CLONE_INTO_CGROUP, where a domain controller is enabled in the cgroup \
+         (cgroup.subtree_control)",
+        F::INTO_CGROUP,
+        |f| f.has(F::INTO_CGROUP),
+    )
+    .by_caller(Condition::CgroupBusy),
 ];
 
 #[cfg(test)]
@@ -585,6 +667,117 @@ mod tests {
                 usize::from(flags == 0x003d_0f00)
             );
         }
+    }
+
+    fn clone3(flags: CloneFlags, exit_signal: u64) -> Request {
+        let mut fields = [0u64; 11];
+        fields[0] = flags.0;
+        fields[1] = 0x6000;
+        fields[3] = 0x7000;
+        fields[4] = exit_signal;
+        let bytes = fields.iter().flat_map(|field| field.to_le_bytes());
+        let mut memory = Regions(vec![(0x4000, bytes.collect())]);
+        let call = Syscall {
+            abi: Abi::X86_64,
+            nr: 435,
+            args: [0x4000, 88, 0, 0, 0, 0],
+        };
+        decode(call, &mut memory, 32).unwrap()
+    }
+
+    /// What a kernel of a version answers to clone3, the state of the caller apart.
+    fn answer(flags: CloneFlags, exit_signal: u64, version: Version) -> Option<&'static str> {
+        broken(&clone3(flags, exit_signal))
+            .find(|rule| rule.span.covers(version))
+            .map(|rule| rule.text)
+    }
+
+    #[test]
+    fn flags_of_7_1_have_their_rules() {
+        const THREAD: CloneFlags = CloneFlags(F::THREAD.0 | F::SIGHAND.0 | F::VM.0);
+        let autokill = F::PIDFD_AUTOKILL | F::PIDFD | F::AUTOREAP;
+        for (flags, exit_signal, rule) in [
+            (F::AUTOREAP, 0, None),
+            (F::AUTOREAP | F::PIDFD, 0, None),
+            (
+                F::AUTOREAP | THREAD,
+                0,
+                Some("CLONE_AUTOREAP doesn't go with"),
+            ),
+            (
+                F::AUTOREAP | F::PARENT,
+                0,
+                Some("CLONE_AUTOREAP doesn't go with"),
+            ),
+            (F::AUTOREAP, 17, Some("CLONE_AUTOREAP takes no exit signal")),
+            (F::PARENT, 0, None),
+            (F::NNP, 17, None),
+            (F::NNP | THREAD, 0, Some("CLONE_NNP doesn't go with")),
+            (autokill, 0, None),
+            (autokill | F::NNP, 0, None),
+            (F::PIDFD_AUTOKILL, 17, Some("CLONE_PIDFD_AUTOKILL needs")),
+            (
+                F::PIDFD_AUTOKILL | F::PIDFD,
+                17,
+                Some("CLONE_PIDFD_AUTOKILL needs"),
+            ),
+            (
+                F::PIDFD_AUTOKILL | F::AUTOREAP,
+                0,
+                Some("CLONE_PIDFD_AUTOKILL needs"),
+            ),
+            (F::EMPTY_MNTNS, 17, None),
+            (F::EMPTY_MNTNS | F::NEWNS, 17, None),
+            (F::EMPTY_MNTNS | F::FS, 17, Some("CLONE_FS doesn't go with")),
+        ] {
+            let found = answer(flags, exit_signal, Version(7, 1));
+            match rule {
+                None => assert_eq!(found, None, "{flags}"),
+                Some(rule) => assert!(found.unwrap().starts_with(rule), "{flags}: {found:?}"),
+            }
+            if flags.any(OF_7_1) {
+                assert_eq!(
+                    answer(flags, exit_signal, Version(7, 0)),
+                    Some("flag bits that the kernel doesn't know"),
+                    "{flags}"
+                );
+            }
+        }
+        // Each alone, though another comes first for a call.
+        let texts = |flags| -> Vec<&str> {
+            let request = clone3(flags, 0);
+            let all = broken(&request).chain(perhaps_broken(&request));
+            all.map(|rule| rule.text).collect()
+        };
+        let has = |flags, text: &str| texts(flags).iter().any(|rule| rule.starts_with(text));
+        assert!(has(
+            F::PIDFD_AUTOKILL | THREAD,
+            "CLONE_PIDFD_AUTOKILL doesn't go with"
+        ));
+        assert!(has(autokill, "CLONE_PIDFD_AUTOKILL without CLONE_NNP"));
+        assert!(!has(
+            autokill | F::NNP,
+            "CLONE_PIDFD_AUTOKILL without CLONE_NNP"
+        ));
+        assert!(has(
+            F::PARENT,
+            "CLONE_PARENT, where the caller was made with CLONE_AUTOREAP"
+        ));
+        assert!(has(
+            F::EMPTY_MNTNS,
+            "a new namespace, where the caller has no CAP_SYS_ADMIN"
+        ));
+    }
+
+    /// clone(2), of CLONE_INTO_CGROUP.
+    #[test]
+    fn a_cgroup_may_take_no_process() {
+        let request = clone3(F::INTO_CGROUP, 17);
+        let errors: Vec<Errno> = perhaps_broken(&request).map(|rule| rule.errno).collect();
+        for errno in [Errno::EBADF, Errno::EACCES, Errno::EOPNOTSUPP, Errno::EBUSY] {
+            assert!(errors.contains(&errno), "{errno}");
+        }
+        assert_eq!(perhaps_broken(&clone3(F::NNP, 17)).count(), 0);
     }
 
     #[test]

@@ -28,9 +28,7 @@ pub fn diagnose(request: &Request, errno: Errno, evidence: &Evidence) -> Causes 
         Errno::EAGAIN => causes.extend(limits::reached(evidence)),
         Errno::ENOMEM => causes.extend(memory(request, evidence)),
         Errno::ENOSYS => causes.extend(no_call(request, evidence)),
-        Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT => {
-            causes.extend(cgroup(errno, evidence))
-        }
+        Errno::ENODEV | Errno::ENOENT => causes.extend(cgroup(errno, evidence)),
         _ => {}
     }
     if !is_explained(&causes) && filter_may_answer(evidence) {
@@ -120,13 +118,15 @@ fn judge(rule: &Rule, condition: Condition, request: &Request, evidence: &Eviden
             let init = status.and_then(|status| status.ns_tgids.last().map(|own| *own == 1));
             decided(init, in_words(rule))
         }
+        // Nothing tells that of a process.
+        Condition::Autoreaped => vec![Cause::possible(in_words(rule))],
         Condition::ChildrenElsewhere => {
             let elsewhere = |ns: &PidNamespaces| ns.children != Some(ns.own);
             decided(evidence.pid_namespaces.get().map(elsewhere), in_words(rule))
         }
         Condition::NoSysAdmin => decided(
             evidence.has(Capability::SYS_ADMIN).map(|has| !has),
-            capability("CAP_SYS_ADMIN", namespaces(flags)),
+            capability("CAP_SYS_ADMIN", names(flags, rule.about)),
         ),
         Condition::NoUserNamespace => user_namespace(rule, evidence),
         Condition::NamespaceLimit => namespace_limit(rule, flags, evidence),
@@ -166,6 +166,10 @@ fn judge(rule: &Rule, condition: Condition, request: &Request, evidence: &Eviden
                 None => vec![Cause::possible(in_words(rule))],
             }
         }
+        Condition::CgroupInvalid | Condition::CgroupBusy => match evidence.cgroup_fd.get() {
+            Some(_) => cgroup(rule.errno, evidence),
+            None => vec![Cause::possible(in_words(rule))],
+        },
         Condition::CgroupForbidden => match (evidence.cgroup_fd.get(), evidence.status.get()) {
             (
                 Some(CgroupFd::Cgroup {
@@ -186,11 +190,11 @@ fn judge(rule: &Rule, condition: Condition, request: &Request, evidence: &Eviden
     }
 }
 
-/// The flags that need privileges, as one writes them.
-fn namespaces(flags: CloneFlags) -> String {
+/// The flags that a rule is about, as one writes them.
+fn names(flags: CloneFlags, about: CloneFlags) -> String {
     let names: Vec<&str> = flags
         .iter()
-        .filter(|(flag, _)| rules::NEW_NAMESPACES.any(*flag))
+        .filter(|(flag, _)| about.any(*flag))
         .map(|(_, name)| name)
         .collect();
     names.join("|")

@@ -242,6 +242,10 @@ impl Story {
         self.push(tid, "", EventKind::Lost(lost))
     }
 
+    pub(crate) fn adopted(&mut self, tid: i32, by: i32) -> &mut Story {
+        self.push(tid, "", EventKind::Orphaned { by: Pid(by) })
+    }
+
     pub(crate) fn attach(&mut self, tid: i32, tgid: i32, name: &str, parent: i32) -> &mut Story {
         self.found(tid, tgid, name, parent, false)
     }

@@ -6,7 +6,7 @@ pub mod meaning;
 
 use crate::abi::{Abi, Call, Syscall};
 use crate::diagnosis::evidence::Sizes;
-use crate::memory::Memory;
+use crate::memory::{Ahead, Memory};
 
 /// The longest path that the kernel takes, with its NUL (limits.h).
 const PATH_MAX: usize = 4096;
@@ -164,6 +164,7 @@ pub fn decode(syscall: Syscall, memory: &mut dyn Memory, limit: usize) -> Option
 /// interpreter. Always an execve: by then the kernel has set the number to that
 /// of execve even for execveat (set_personality_64bit, arch/x86).
 pub fn decode_image(sp: u64, abi: Abi, memory: &mut dyn Memory, limit: usize) -> ExecCall {
+    let memory = &mut Ahead::new(memory, sp);
     let word = abi.word() as u64;
     let argc = read_word(memory, sp, abi.word()).unwrap_or(0);
     let argv = sp.wrapping_add(word);

@@ -29,7 +29,28 @@ const UNFINISHED: &str = "<unfinished ...>";
 fn before_attached(text: &str) -> Option<&str> {
     let (head, pid) = text.strip_suffix(" attached")?.rsplit_once("Process ")?;
     let told = !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit());
-    told.then(|| head.strip_suffix("strace: ").unwrap_or(head))
+    told.then(|| match head.strip_suffix(": ") {
+        Some(named) => before_name(named),
+        None => head,
+    })
+}
+
+/// A call behind which strace's name stands, as it was called: `strace`, or a path.
+/// There is nothing between, so the call is the longest text that is one.
+fn before_name(text: &str) -> &str {
+    /// No text is longer that has to be tried at each place.
+    const LONGEST: usize = 1 << 13;
+    let start = text
+        .rfind([' ', ',', '|', '=', '(', '{'])
+        .map_or(0, |last| last + 1);
+    let is_call = |head: &str| head.ends_with('(') || parse::call(&format!("{head})")).is_ok();
+    let ends = text[start..]
+        .char_indices()
+        .rev()
+        .map(|(index, _)| start + index);
+    ends.take_while(|_| text.len() <= LONGEST)
+        .find(|end| is_call(&text[..*end]))
+        .map_or(text, |end| &text[..end])
 }
 
 /// Whether a line goes on with a call that was broken off.
@@ -267,6 +288,44 @@ clone(child_stack=NULL, flags=SIGCHLDstrace: Process 15 attached
 ";
         let lines: Vec<usize> = meanings(log).into_iter().map(|(line, _)| line).collect();
         assert_eq!(lines, [1, 4, 6]);
+    }
+
+    /// strace calls itself what it was called by.
+    #[test]
+    fn a_notice_may_begin_with_a_path() {
+        for name in [
+            "strace: ",
+            "",
+            "/usr/bin/strace: ",
+            "./strace: ",
+            "bin/strace-7.2: ",
+        ] {
+            for (head, rest) in [
+                ("fork(", ") = 12"),
+                ("clone(", "child_stack=NULL, flags=SIGCHLD) = 12"),
+                ("clone(child_stack=NULL, flags=CLONE_VM|SIGCHLD", ") = 12"),
+                (
+                    "clone(child_stack=NULL, flags=0x100 /* CLONE_VM */|17 /* SIGCHLD */",
+                    ", child_tidptr=0x7f00) = 12",
+                ),
+                (
+                    "clone3({flags=CLONE_VM|CLONE_VFORK, exit_signal=SIGCHLD, stack=0x7f73, \
+                     stack_size=0x9000}, 88",
+                    ") = 12",
+                ),
+                ("clone3({flags=0, exit_signal=SIGCHLD}", ", 88) = 12"),
+            ] {
+                let whole = meanings(&format!("{head}{rest}"));
+                let broken = meanings(&format!("{head}{name}Process 12 attached\n{rest}"));
+                let words =
+                    |found: &[(usize, String)]| found.first().map(|(_, words)| words.clone());
+                assert_eq!(whole.len(), 1, "{head}");
+                assert_eq!(words(&broken), words(&whole), "{head}{name}");
+            }
+        }
+        // Where it is none: nothing is made up, however long it is.
+        let long = format!("clone({}: Process 12 attached\n) = 12", "x".repeat(1 << 16));
+        assert_eq!(meanings(&long), []);
     }
 
     #[test]

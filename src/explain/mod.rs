@@ -57,6 +57,9 @@ pub fn run(terms: &[OsString], color: When) -> Result<()> {
             Ok(()) => Ok(()),
             Err(Stopped::Reading(error)) => Err(unreadable(&error)),
             Err(Stopped::Writing(error)) => gone_or(error),
+            Err(Stopped::Recorded) => {
+                bail!("standard input is a log recorded with --json: forktrace view - shows it")
+            }
         };
     }
     if terms.iter().any(|term| term == LOG) {

@@ -104,5 +104,5 @@ pub fn sourced(item: &Explanation) -> String {
 
 /// `EINVAL`
 pub fn error_name(errno: Errno) -> String {
-    errno.name().unwrap_or_else(|| errno.0.to_string())
+    errno.symbol().unwrap_or_else(|| errno.0.to_string())
 }

@@ -22,7 +22,12 @@ pub enum Stopped {
     Reading(io::Error),
     /// It could not be written on.
     Writing(io::Error),
+    /// It is no text: forktrace recorded it.
+    Recorded,
 }
+
+/// How a recorded log begins.
+const RECORDED: &[u8] = b"{\"event\":\"start\",";
 
 /// A descriptor that is read unbuffered: what is there is taken at once.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl Input {
 /// Copies a log and adds meanings.
 ///
 /// # Errors
-/// Where it can't be read or written on.
+/// Where it can't be read or written on, or is no log of this kind.
 pub fn annotate(input: &mut Input, output: &mut Output, palette: Palette) -> Result<(), Stopped> {
     let mut annotator = Annotator {
         palette,
@@ -69,8 +74,12 @@ pub fn annotate(input: &mut Input, output: &mut Output, palette: Palette) -> Res
     };
     let mut buffer = vec![0; 1 << 16];
     let mut out = Vec::new();
+    let mut first = true;
     loop {
         let length = input.read(&mut buffer).map_err(Stopped::Reading)?;
+        if std::mem::take(&mut first) && buffer[..length].starts_with(RECORDED) {
+            return Err(Stopped::Recorded);
+        }
         if length == 0 {
             annotator.end(&mut out);
         } else {

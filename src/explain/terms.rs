@@ -61,10 +61,10 @@ fn one(page: &mut Page, term: &str) -> Result<(), String> {
         let mask = parse::mask(term)
             .map_err(|trouble| format!("the mask is not understood: {trouble}"))?;
         readings::named(page, mask);
-    } else if let Some(signal) = Signal::from_name(term) {
-        readings::signal(page, term, signal);
-    } else if let Some(errno) = Errno::from_name(term) {
-        error(page, term, errno);
+    } else if let Some(signal) = signal_of(term) {
+        readings::signal(page, &signal.to_string(), signal);
+    } else if let Some(errno) = Errno::from_name(&term.to_ascii_uppercase()) {
+        error(page, &term.to_ascii_uppercase(), errno);
     } else {
         return Err(not_understood(term));
     }
@@ -87,6 +87,28 @@ fn flag_of(term: &str) -> Option<(CloneFlags, &'static str)> {
         .iter()
         .find(|(_, name)| *name == term || name.strip_prefix("CLONE_") == Some(&term))
         .copied()
+}
+
+/// A signal by its name, also in small letters or without SIG. What the C library
+/// calls SIGRTMIN is the kernel's third real-time signal, as it keeps two
+/// (signal(7)).
+fn signal_of(term: &str) -> Option<Signal> {
+    let term = term.to_ascii_uppercase();
+    let name = term.strip_prefix("SIG").unwrap_or(&term);
+    let offset = |rest: &str, sign: char| match rest {
+        "" => Some(0),
+        rest => rest.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
+    };
+    let number = if let Some(rest) = name.strip_prefix("RTMIN") {
+        libc::SIGRTMIN() + offset(rest, '+')?
+    } else if let Some(rest) = name.strip_prefix("RTMAX") {
+        libc::SIGRTMAX() - offset(rest, '-')?
+    } else {
+        return Signal::from_name(&format!("SIG{name}"));
+    };
+    (libc::SIGRTMIN()..=libc::SIGRTMAX())
+        .contains(&number)
+        .then_some(Signal(number))
 }
 
 fn not_understood(term: &str) -> String {
@@ -153,6 +175,7 @@ fn call(page: &mut Page, call: Call) {
     if !without.is_empty() {
         let instead = match call {
             Call::Vfork => "clone with CLONE_VM|CLONE_VFORK|SIGCHLD",
+            Call::Waitpid => "wait4",
             _ => "clone with SIGCHLD",
         };
         page.line(&format!(
@@ -205,15 +228,43 @@ fn description(call: Call) -> String {
             "setns(2)",
         ),
         Call::Ptrace => ("traces another process, as strace and gdb do", "ptrace(2)"),
-        Call::Wait4 | Call::Waitpid | Call::Waitid => {
-            ("waits for a child that ends, stops or goes on", "wait(2)")
-        }
-        Call::Kill
-        | Call::Tkill
-        | Call::Tgkill
-        | Call::RtSigqueueinfo
-        | Call::RtTgsigqueueinfo
-        | Call::PidfdSendSignal => ("sends a signal", "kill(2)"),
+        Call::Waitpid => ("waits for a child that ends, stops or goes on", "wait(2)"),
+        Call::Wait4 => (
+            "waits for a child that ends, stops or goes on, and tells what it used; a C library's \
+             wait and waitpid are this call",
+            "wait4(2)",
+        ),
+        Call::Waitid => (
+            "waits for a child that ends, stops or goes on, as its options say; it can leave the \
+             child as it is (WNOWAIT); since Linux 2.6.9",
+            "wait(2)",
+        ),
+        Call::Kill => (
+            "sends a signal to a process, a process group or all processes",
+            "kill(2)",
+        ),
+        Call::Tkill => (
+            "sends a signal to a thread, whatever process has that tid by now: tgkill is safer",
+            "tkill(2)",
+        ),
+        Call::Tgkill => (
+            "sends a signal to a thread of a process, as raise and pthread_kill do; since Linux \
+             2.5.75",
+            "tgkill(2)",
+        ),
+        Call::RtSigqueueinfo => (
+            "sends a signal with a siginfo of the caller's own to a process, as sigqueue does",
+            "rt_sigqueueinfo(2)",
+        ),
+        Call::RtTgsigqueueinfo => (
+            "sends a signal with a siginfo of the caller's own to a thread of a process, as \
+             pthread_sigqueue does; since Linux 2.6.31",
+            "rt_tgsigqueueinfo(2)",
+        ),
+        Call::PidfdSendSignal => (
+            "sends a signal to the process that a pidfd refers to; since Linux 5.1",
+            "pidfd_send_signal(2)",
+        ),
     };
     format!("{text} [{page}]")
 }
@@ -242,7 +293,8 @@ fn number(page: &mut Page, term: &str, number: u64) {
     if calls.is_empty() && number <= LAST_CALL && !term.starts_with("0x") {
         page.head(
             term,
-            ": no number of a call that creates or changes processes, on any ABI known here",
+            ": no number of a call that creates, changes, awaits or signals processes, on any ABI \
+             known here",
             None,
         );
     }
@@ -272,6 +324,7 @@ fn flag(page: &mut Page, flag: CloneFlags, name: &str) {
 fn takers(flag: CloneFlags) -> String {
     let namespace = NAMESPACES.iter().any(|(known, _)| *known == flag);
     let unshared = CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM;
+    let accepted = CloneFlags::VM | CloneFlags::SIGHAND | CloneFlags::THREAD;
     let mut calls = Vec::new();
     if flag.0 & (CSIGNAL | !0xffff_ffff) == 0 {
         calls.push("clone");
@@ -279,7 +332,7 @@ fn takers(flag: CloneFlags) -> String {
     if flag != CloneFlags::DETACHED {
         calls.push("clone3");
     }
-    if namespace || unshared.has(flag) {
+    if namespace || unshared.has(flag) || accepted.has(flag) {
         calls.push("unshare");
     }
     if namespace {
@@ -287,6 +340,12 @@ fn takers(flag: CloneFlags) -> String {
     }
     let note = match flag {
         CloneFlags::NEWTIME => "; in clone this bit belongs to the exit signal",
+        CloneFlags::EMPTY_MNTNS => {
+            "; clone looks at 32 bits only; to unshare the same is 0x100000 (UNSHARE_EMPTY_MNTNS)"
+        }
+        _ if accepted.has(flag) => {
+            "; unshare takes it from a single-threaded caller only, without effect"
+        }
         _ if flag.0 >> 32 != 0 => "; clone looks at 32 bits only",
         _ => "",
     };

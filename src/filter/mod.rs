@@ -92,6 +92,14 @@ impl Criteria {
         *self != Criteria::default()
     }
 
+    /// Whether they choose processes, whatever these do.
+    pub fn by_process(&self) -> bool {
+        !self.names.is_empty()
+            || !self.pids.is_empty()
+            || !self.below.is_empty()
+            || self.depth.is_some()
+    }
+
     /// Whether events must carry the names of threads.
     pub fn names(&self) -> Wanted {
         let by_name = |ancestor: &Ancestor| matches!(ancestor, Ancestor::Name(_));
@@ -124,6 +132,15 @@ pub enum Kept {
     Caller,
     /// All of it.
     Whole,
+}
+
+/// Which processes of an event are chosen, by criteria on processes alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen {
+    /// The one that it happened to.
+    pub own: bool,
+    /// The one that it created, under the name that this is born with.
+    pub child: bool,
 }
 
 /// Selects from a stream of events.
@@ -175,6 +192,32 @@ impl Filter {
             true => by_kin,
             false => Kept::Not,
         }
+    }
+
+    /// Which processes of an event are chosen, for views that show processes and
+    /// not events: what it is, and how it went, doesn't matter. To be asked as
+    /// [`keeps`](Filter::keeps), in its place. `None` of what is about no process.
+    pub fn choose(&mut self, event: &Event) -> Option<Chosen> {
+        match event.kind {
+            EventKind::Start(_) | EventKind::Tracing | EventKind::MustStay(_) => return None,
+            _ => {}
+        }
+        let criteria = &self.criteria;
+        let seen = self.family.see(event, criteria);
+        let named = any(&criteria.names, |name| name.matches(event.comm));
+        let numbered = |number: i32| any(&criteria.pids, |pid| *pid == number);
+        let mut own = (numbered(event.tgid.0) || numbered(event.tid.0)) && {
+            named && criteria.accepts(&seen.own)
+        };
+        let mut child = false;
+        if let (Some(create), Some(born)) = (creation(&event.kind), seen.child) {
+            let tid = create.child().and_then(|child| child.tid);
+            child = tid.is_some_and(|tid| numbered(tid.0)) && named && criteria.accepts(&born);
+            if create.request.kind() == Kind::Thread {
+                own |= child;
+            }
+        }
+        Some(Chosen { own, child })
     }
 
     /// Whether an event is one of those asked for, by itself.

@@ -3,7 +3,7 @@
 //! the buffer that it was read into.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -64,7 +64,7 @@ pub enum Piece {
 }
 
 /// How much is read at once, in bytes.
-const CHUNK: usize = 256 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 /// The longest line that is one: an exec with all that a kernel takes as
 /// arguments and environment, escaped.
 const LINE_MAX: usize = 64 * 1024 * 1024;
@@ -118,9 +118,14 @@ impl Lines {
         &self.buffer[at]
     }
 
-    /// Whether all that was read has been handed out.
-    pub fn is_drained(&self) -> bool {
-        self.start == self.end
+    /// Whether anything follows the line handed out last. Of a pipe that is what
+    /// comes within a moment.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn has_more(&mut self) -> io::Result<bool> {
+        while self.start == self.end && !self.at_end && self.fill()? {}
+        Ok(self.start < self.end)
     }
 
     /// What comes next. Says [`Piece::Quiet`] again and again where it waits.
@@ -184,6 +189,11 @@ impl Lines {
             // The end of a pipe is the end of whoever wrote it.
             Ok(0) if self.waits || self.signals.is_none() => self.at_end = true,
             Ok(0) => {
+                if self.file.metadata()?.len() < self.file.stream_position()? {
+                    return Err(io::Error::other(
+                        "it was emptied while it was followed; perhaps it is recorded anew",
+                    ));
+                }
                 self.wait(LOOK_AGAIN_MS)?;
                 return Ok(self.at_end);
             }
@@ -216,14 +226,21 @@ impl Lines {
             Err(errno) => return Err(errno.into()),
         }
         let readable = *waits && fds.first().is_some_and(|fd| fd.any().unwrap_or(true));
-        if let Some(signals) = &*signals
-            && let Ok(Some(told)) = signals.read_signal()
-        {
-            self.stopped_by = Some(Signal(told.ssi_signo as i32));
-            self.at_end = true;
-            return Ok(false);
+        match self.signalled() {
+            true => Ok(false),
+            false => Ok(readable),
         }
-        Ok(readable)
+    }
+
+    /// Whether a signal that ends the following has come just now. Only what was
+    /// read already is handed out then.
+    pub fn signalled(&mut self) -> bool {
+        let Some(Ok(Some(told))) = self.signals.as_ref().map(SignalFd::read_signal) else {
+            return false;
+        };
+        self.stopped_by = Some(Signal(told.ssi_signo as i32));
+        self.at_end = true;
+        true
     }
 }
 

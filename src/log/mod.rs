@@ -32,13 +32,25 @@
 //!
 //! # Versions
 //!
-//! `format_version` in the header is MAJOR.MINOR. Readers skip events and
-//! fields that they don't know; so within a MAJOR may come, with a new MINOR:
-//! new events, new fields, and new words in fields of names (`flags`, `shared`,
-//! `copied`). A MAJOR is new when a field goes, or changes its meaning, its
-//! type or its unit, when one that was always there may be missing, or when a
-//! raw field with a fixed set of words (`stops`, `follow`, `abi`, `outcome`,
-//! `followed`) gets another. A reader refuses another MAJOR.
+//! `format_version` in the header is MAJOR.MINOR. A MAJOR is new when a field
+//! goes, or changes its meaning, its type or its unit, or when one that was
+//! always there may be missing. A reader refuses another MAJOR.
+//!
+//! Within a MAJOR may come, with a new MINOR: new events, new fields, and new
+//! words in all fields that have a set of them, whether the schema lists it or
+//! not. A reader takes them so:
+//!
+//! | what is new | fields | a reader |
+//! | --- | --- | --- |
+//! | a field | | doesn't look at it |
+//! | an event | `event` | skips the line, and says how many it skipped |
+//! | a word that only repeats others | `kind`, `flags`, `shared`, `copied`, `change`, `exit_signal`, `signal`, `errno`, `code`, and `syscall` where `nr` is there | doesn't look at it; whoever filters by it takes it for one more word |
+//! | a word that others don't tell | `abi`, `followed`, `outcome`, and `syscall` where `nr` is missing | skips the line, like an event that is new |
+//! | a call | `nr`, a number that the reader knows nothing of | the same |
+//! | a word in the header | `abi`, `stops`, `follow` | refuses the log: it does not know what it would show |
+//!
+//! `signal_nr` is raw, but follows from `args` where a call sends the signal
+//! (`kill`); the schema says so of each (`readOnly`).
 //!
 //! | version | forktrace | what changed |
 //! | --- | --- | --- |
@@ -51,6 +63,7 @@ mod parse;
 pub mod reader;
 mod schema;
 pub mod types;
+pub mod words;
 mod write;
 
 pub use lines::AtEnd;

@@ -8,24 +8,16 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 use super::line::{
-    AttachLine, CauseLine, CreateFailedLine, CreateLine, EndLine, ExecFailedLine, ExecLine,
-    ExitLine, Failure, Gaps, MustStayLine, OrphanedLine, PlainLine, Segment, StartLine,
+    AttachLine, EndLine, ExitLine, MustStayLine, OrphanedLine, PlainLine, StartLine,
     SupersededLine, VforkDoneLine,
 };
-use super::types::{Hex, HexBytes, HexWords, Word, Words};
+use super::types::Word;
+use super::words::Of;
 use super::{FORMAT, MAJOR};
 use crate::abi::{Call, Syscall};
-use crate::clone::args::{SIZE_MAX, SIZE_VER0};
-use crate::clone::{
-    Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
-};
-use crate::diagnosis::{Cause, Causes};
-use crate::event::{
-    Attached, Child, Create, End, Ended, Event, EventKind, Exec, Lost, Outcome, Start, Target,
-    Usage, Wanted,
-};
-use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
-use crate::ids::{Comm, Errno, Pid, Signal, Tid};
+use crate::event::{Attached, End, Ended, Event, EventKind, Lost, Start, Target, Usage, Wanted};
+use crate::exec::Text;
+use crate::ids::{Comm, Pid, Signal, Tid};
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +32,49 @@ pub enum Parsed {
 
 /// Why a line is none, in a few words.
 type Fault = String;
+
+/// Why a line gives no event.
+#[derive(Debug)]
+enum Trouble {
+    /// It is wrong.
+    Wrong(Fault),
+    /// It has a word, or tells of a call, that came with a later version.
+    Later(String),
+}
+
+impl From<Fault> for Trouble {
+    fn from(what: Fault) -> Trouble {
+        Trouble::Wrong(what)
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(what: &str) -> Trouble {
+        Trouble::Wrong(what.to_owned())
+    }
+}
+
+/// The word of a field.
+fn known<T>(field: &str, word: Of<T>) -> Result<T, Trouble> {
+    match word {
+        Of::Known(word) => Ok(word),
+        Of::Later(word) => Err(Trouble::Later(format!("{field} {word:?}"))),
+    }
+}
+
+/// Which of the calls that a line may tell of its own one is. A number that means
+/// none that forktrace knows may do so later.
+fn call<T>(syscall: Syscall, of: impl FnOnce(Call) -> Option<T>, does: &str) -> Result<T, Trouble> {
+    let Syscall { abi, nr, .. } = syscall;
+    let number = || format!("number {nr} of {}", abi.name());
+    match syscall.call() {
+        None => Err(Trouble::Later(number())),
+        Some(call) => of(call).ok_or_else(|| {
+            let number = number();
+            Trouble::Wrong(format!("{number} is no call that {does}"))
+        }),
+    }
+}
 
 /// An event of a line: what all lines have, and its kind.
 macro_rules! event {
@@ -57,6 +92,8 @@ macro_rules! event {
     };
 }
 
+mod creation;
+mod exec;
 mod waits;
 
 /// Reads one line, without its newline.
@@ -64,6 +101,14 @@ mod waits;
 /// # Errors
 /// What is wrong with it, in a few words.
 pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
+    match told(line) {
+        Ok(parsed) => Ok(parsed),
+        Err(Trouble::Later(_)) => Ok(Parsed::Unknown),
+        Err(Trouble::Wrong(what)) => Err(what),
+    }
+}
+
+fn told(line: &[u8]) -> Result<Parsed, Trouble> {
     let text = std::str::from_utf8(line).map_err(|_| "not UTF-8".to_owned())?;
     let tag: Tag<'_>;
     let event = match leading_event(text) {
@@ -75,16 +120,16 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
         }
     };
     let event = match event {
-        b"create" => creation(json(text)?)?,
+        b"create" => creation::made(json(text)?)?,
         b"exit" => exit(json(text)?)?,
-        b"exec" => exec(json(text)?)?,
+        b"exec" => exec::done(json(text)?)?,
         b"vfork_done" => {
             let line: VforkDoneLine<'_> = json(text)?;
             let child = Tid(line.child_tid);
             event!(line, EventKind::VforkDone { child })
         }
-        b"create_failed" => failed_creation(json(text)?)?,
-        b"exec_failed" => failed_exec(json(text)?)?,
+        b"create_failed" => creation::failed(json(text)?)?,
+        b"exec_failed" => exec::failed(json(text)?)?,
         b"start" => start(json(text)?)?,
         b"superseded" => {
             let line: SupersededLine<'_> = json(text)?;
@@ -115,8 +160,8 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Fault> {
             let signal = Signal(line.signal_nr);
             event!(line, EventKind::MustStay(signal))
         }
-        b"end" => return json(text).map(Parsed::End),
-        _ => return json::<IgnoredAny>(text).map(|_| Parsed::Unknown),
+        b"end" => return Ok(Parsed::End(json(text)?)),
+        _ => return Ok(json::<IgnoredAny>(text).map(|_| Parsed::Unknown)?),
     };
     Ok(Parsed::Event(event))
 }
@@ -185,14 +230,19 @@ pub fn header(line: &[u8]) -> Result<Event, Fault> {
         }
         _ => return Err(format!("a log of no known format: {version:?}")),
     }
-    match parse(line)? {
-        Parsed::Event(
+    match told(line) {
+        Ok(Parsed::Event(
             event @ Event {
                 kind: EventKind::Start(_),
                 ..
             },
-        ) => Ok(event),
-        _ => Err("a log whose first line is not its header".to_owned()),
+        )) => Ok(event),
+        Ok(_) => Err("a log whose first line is not its header".to_owned()),
+        Err(Trouble::Later(what)) => Err(format!(
+            "a log of format {version} with {what}, which this forktrace does not know: a newer \
+             one is needed"
+        )),
+        Err(Trouble::Wrong(what)) => Err(what),
     }
 }
 
@@ -205,27 +255,27 @@ struct Version<'a> {
     format_version: Word<'a>,
 }
 
-fn start(line: StartLine<'_>) -> Result<Event, Fault> {
+fn start(line: StartLine<'_>) -> Result<Event, Trouble> {
     let target = match (line.command, line.pids) {
         (Some(command), _) => {
-            let items = exact(command, line.command_hex)?;
+            let items = exec::exact(command, line.command_hex)?;
             let words = items.into_iter().map(|item| match item {
                 Text::Bytes { bytes, .. } => Ok(bytes),
                 Text::Null | Text::Unreadable(_) => Err("null in command".to_owned()),
             });
-            Target::Command(words.collect::<Result<_, _>>()?)
+            Target::Command(words.collect::<Result<_, Fault>>()?)
         }
         (None, Some(pids)) => Target::Processes(pids.into_iter().map(Pid).collect()),
-        (None, None) => return Err("neither command nor pids".to_owned()),
+        (None, None) => return Err("neither command nor pids".into()),
     };
     let start = Start {
         version: String::from_utf8_lossy(&line.forktrace_version.0).into_owned(),
         wall: Duration::from_nanos(line.wall_ns),
         monotonic: Duration::from_nanos(line.monotonic_ns),
         target,
-        abi: line.abi,
-        stops: line.stops,
-        follow: line.follow,
+        abi: known("abi", line.abi)?,
+        stops: known("stops", line.stops)?,
+        follow: known("follow", line.follow)?,
         waits: match line.waits {
             true => Wanted::Yes,
             false => Wanted::No,
@@ -234,290 +284,14 @@ fn start(line: StartLine<'_>) -> Result<Event, Fault> {
     Ok(event!(line, EventKind::Start(Box::new(start))))
 }
 
-/// What was asked for, of a line of a creating call.
-macro_rules! request {
-    ($line:ident) => {
-        request(
-            Syscall {
-                abi: $line.abi,
-                nr: $line.nr,
-                args: $line.args.map(|Hex(value)| value),
-            },
-            $line.clone_args.map(|words| words.map(|Hex(value)| value)),
-            $line.set_tid.map(|pids| pids.into_owned()),
-            match ($line.clone_args_tail_unreadable, $line.clone_args_tail_hex) {
-                (true, _) => TailSeen::Unreadable,
-                (false, Some(HexBytes(head))) => TailSeen::NonZero(head.into_owned()),
-                (false, None) => TailSeen::Zero,
-            },
-            $line.tls_segment,
-        )
-    };
-}
-
-/// A tail, but for its length, which the call tells.
-enum TailSeen {
-    Zero,
-    NonZero(Vec<u8>),
-    Unreadable,
-}
-
-fn request(
-    syscall: Syscall,
-    words: Option<[u64; 11]>,
-    set_tid: Option<Vec<i32>>,
-    tail: TailSeen,
-    segment: Option<Segment>,
-) -> Result<Request, Fault> {
-    let tls = |register| match segment {
-        None => Tls::Address(register),
-        Some(desc) => Tls::Segment(UserDesc {
-            entry_number: desc.entry_number,
-            base_addr: desc.base_addr,
-            limit: desc.limit,
-            bits: desc.bits,
-        }),
-    };
-    let spec = match syscall.call() {
-        Some(Call::Fork) => Spec::Fork,
-        Some(Call::Vfork) => Spec::Vfork,
-        Some(Call::Clone) => {
-            let order = syscall.abi.clone_order();
-            Spec::Clone(LegacyClone {
-                flags: syscall.args[order.flags],
-                stack: syscall.args[order.stack],
-                parent_tid: syscall.args[order.parent_tid],
-                child_tid: syscall.args[order.child_tid],
-                tls: tls(syscall.args[order.tls]),
-            })
-        }
-        Some(Call::Clone3) => {
-            let [addr, size, ..] = syscall.args;
-            let last = usize::try_from(size).map_or(SIZE_MAX, |size| size.min(SIZE_MAX));
-            let last = last.saturating_sub(1);
-            let body = match words {
-                _ if size < SIZE_VER0 as u64 => Body::TooSmall,
-                None => Body::Unreadable,
-                Some(words) => Body::Read {
-                    args: clone_args(words),
-                    tls: tls(words[7]),
-                    set_tid: set_tid.map_or(SetTid::Address, SetTid::Pids),
-                    tail: match tail {
-                        TailSeen::Zero => Tail::Zero,
-                        TailSeen::NonZero(head) => Tail::NonZero { head, last },
-                        TailSeen::Unreadable => Tail::Unreadable { last },
-                    },
-                },
-            };
-            Spec::Clone3(Clone3 { addr, size, body })
-        }
-        _ => {
-            return Err(format!(
-                "number {} of {} is no call that creates",
-                syscall.nr,
-                syscall.abi.name()
-            ));
-        }
-    };
-    Ok(Request { syscall, spec })
-}
-
-fn clone_args(words: [u64; 11]) -> CloneArgs {
-    let [
-        flags,
-        pidfd,
-        child_tid,
-        parent_tid,
-        exit_signal,
-        stack,
-        stack_size,
-        tls,
-        rest @ ..,
-    ] = words;
-    let [set_tid, set_tid_size, cgroup] = rest;
-    CloneArgs {
-        flags: CloneFlags(flags),
-        pidfd,
-        child_tid,
-        parent_tid,
-        exit_signal,
-        stack,
-        stack_size,
-        tls,
-        set_tid,
-        set_tid_size,
-        cgroup,
-    }
-}
-
-fn creation(line: CreateLine<'_>) -> Result<Event, Fault> {
-    let child = Child {
-        tid: line.child_tid.map(Tid),
-        returned: line.returned,
-        own: line.child_own_tid,
-        followed: line.followed,
-        parent_tid: line.stored_parent_tid,
-        pidfd: line.stored_pidfd,
-    };
-    let create = Create {
-        request: request!(line)?,
-        outcome: Outcome::Created(child),
-        latency: line.latency_ns.map(Duration::from_nanos),
-        why: Causes::new(),
-        retry: line.retry,
-    };
-    Ok(event!(line, EventKind::Create(Box::new(create))))
-}
-
-fn failed_creation(line: CreateFailedLine<'_>) -> Result<Event, Fault> {
-    let outcome = match (line.outcome, line.errno_nr, line.skipped_value) {
-        (Failure::Error, Some(errno), _) => Outcome::Failed(Errno(errno)),
-        (Failure::Error, None, _) => return Err("no errno_nr".to_owned()),
-        (Failure::Killed, _, _) => Outcome::Unknown,
-        (Failure::Skipped, _, Some(value)) => Outcome::Skipped(value),
-        (Failure::Skipped, _, None) => return Err("no skipped_value".to_owned()),
-    };
-    let create = Create {
-        request: request!(line)?,
-        outcome,
-        latency: line.latency_ns.map(Duration::from_nanos),
-        why: causes(line.why),
-        retry: None,
-    };
-    Ok(event!(line, EventKind::Create(Box::new(create))))
-}
-
-fn causes(why: Vec<CauseLine<'_>>) -> Causes {
-    why.into_iter()
-        .map(|cause| Cause {
-            certainty: cause.certainty,
-            reason: cause.reason.into_owned(),
-        })
-        .collect()
-}
-
-/// What was asked for, of a line of an exec call.
-macro_rules! call {
-    ($line:ident) => {{
-        let syscall = match ($line.abi, $line.nr, $line.args) {
-            (Some(abi), Some(nr), Some(args)) => Some(Syscall {
-                abi,
-                nr,
-                args: args.map(|Hex(value)| value),
-            }),
-            (None, None, None) => None,
-            _ => return Err("abi, nr and args only in part".to_owned()),
-        };
-        let call = match &syscall {
-            Some(syscall) => syscall.call(),
-            None => Some($line.syscall),
-        };
-        ExecCall {
-            syscall,
-            call: call
-                .filter(|call| matches!(call, Call::Execve | Call::Execveat))
-                .ok_or("not an exec call")?,
-            path: match ($line.path_hex, $line.path, $line.path_unreadable) {
-                (Some(HexBytes(bytes)), _, _) | (None, Some(Word(bytes)), _) => Text::Bytes {
-                    bytes: bytes.into_owned(),
-                    truncated: $line.path_truncated,
-                },
-                (None, None, Some(Hex(addr))) => Text::Unreadable(addr),
-                (None, None, None) => Text::Null,
-            },
-            argv: strings($line.argv, $line.argv_hex, $line.argv_gaps)?.ok_or("no argv")?,
-            env: Env {
-                addr: $line.env_addr.map(|Hex(addr)| addr),
-                vars: $line.env_vars.map(|vars| vars as usize),
-                unterminated: $line.env_unterminated,
-                text: strings($line.env, $line.env_hex, $line.env_gaps)?,
-            },
-        }
-    }};
-}
-
-fn exec(line: ExecLine<'_>) -> Result<Event, Fault> {
-    let exec = Exec {
-        call: call!(line),
-        result: Some(Ok(())),
-        continues_as: line.continues_as_tid.map(Tid),
-        releases: line.releases_tid.map(Tid),
-        latency: line.latency_ns.map(Duration::from_nanos),
-        why: Causes::new(),
-    };
-    Ok(event!(line, EventKind::Exec(Box::new(exec))))
-}
-
-fn failed_exec(line: ExecFailedLine<'_>) -> Result<Event, Fault> {
-    let result = match (line.outcome, line.errno_nr) {
-        (Failure::Error, Some(errno)) => Some(Err(Errno(errno))),
-        (Failure::Error, None) => return Err("no errno_nr".to_owned()),
-        (Failure::Killed | Failure::Skipped, _) => None,
-    };
-    let exec = Exec {
-        call: call!(line),
-        result,
-        continues_as: None,
-        releases: None,
-        latency: line.latency_ns.map(Duration::from_nanos),
-        why: causes(line.why),
-    };
-    Ok(event!(line, EventKind::Exec(Box::new(exec))))
-}
-
-/// A list with the exact bytes of what is no text in it.
-fn exact(list: Words<'_>, hex: Option<HexWords<'_>>) -> Result<Vec<Text>, Fault> {
-    let mut items = list.0.into_owned();
-    if let Some(HexWords(exact)) = hex {
-        if exact.len() != items.len() {
-            return Err("a list and its bytes are of different lengths".to_owned());
-        }
-        for (item, exact) in items.iter_mut().zip(exact.into_owned()) {
-            if exact != Text::Null {
-                *item = exact;
-            }
-        }
-    }
-    Ok(items)
-}
-
-/// An array of strings; `None` where the line has none.
-fn strings(
-    list: Option<Words<'_>>,
-    hex: Option<HexWords<'_>>,
-    gaps: Option<Gaps>,
-) -> Result<Option<Strings>, Fault> {
-    let gaps = gaps.unwrap_or_default();
-    let Some(list) = list else {
-        return Ok(gaps.addr.map(|Hex(addr)| Strings::Address(addr)));
-    };
-    let mut items = exact(list, hex)?;
-    let out_of_range = || "an index outside of its list".to_owned();
-    for index in gaps.truncated {
-        match items.get_mut(index) {
-            Some(Text::Bytes { truncated, .. }) => *truncated = true,
-            _ => return Err(out_of_range()),
-        }
-    }
-    for (index, Hex(addr)) in gaps.unreadable.into_iter().zip(gaps.unreadable_addr) {
-        *items.get_mut(index).ok_or_else(out_of_range)? = Text::Unreadable(addr);
-    }
-    let end = match (gaps.ended_at, gaps.more) {
-        (Some(Hex(addr)), _) => ListEnd::Unreadable(addr),
-        (None, true) => ListEnd::More,
-        (None, false) => ListEnd::Complete,
-    };
-    Ok(Some(Strings::List { items, end }))
-}
-
-fn exit(line: ExitLine<'_>) -> Result<Event, Fault> {
+fn exit(line: ExitLine<'_>) -> Result<Event, Trouble> {
     let end = match (line.exit_status, line.signal_nr) {
         (Some(status), _) => End::Exited(status),
         (None, Some(signal)) => End::Killed {
             signal: Signal(signal),
             core_dumped: line.core_dumped,
         },
-        (None, None) => return Err("neither exit_status nor signal_nr".to_owned()),
+        (None, None) => return Err("neither exit_status nor signal_nr".into()),
     };
     let usage = match (line.user_ns, line.system_ns, line.max_rss_kib) {
         (Some(user), Some(system), Some(max_rss_kib)) => Some(Usage {

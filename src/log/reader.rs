@@ -1,10 +1,12 @@
 //! A recorded log as a source of events: what a view shows of it is what it
 //! showed, or would have shown, live.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::anyhow;
 
+use super::line::EndLine;
 use super::lines::{AtEnd, Lines, Piece};
 use super::parse::{Parsed, header, parse};
 use crate::event::{Event, EventKind};
@@ -25,7 +27,18 @@ pub struct Reader {
     /// Whether the log's last line was there.
     whole: bool,
     faults: u64,
+    /// Lines handed out so far, the header and those that can't be read with them;
+    /// empty ones are none.
+    lines_seen: u64,
+    /// Events of a later version among them.
+    unknown: u64,
     notices: Vec<String>,
+}
+
+/// Whether a line is one of a log of calls, as strace writes it.
+fn is_of_calls(line: &[u8]) -> bool {
+    let has = |what: &[u8]| memchr::memmem::find(line, what).is_some();
+    has(b"(") && (has(b") = ") || has(b"<unfinished ...>"))
 }
 
 /// So many lines that can't be read are told one by one.
@@ -52,7 +65,16 @@ impl Reader {
                 Piece::End => return Err(anyhow!("{name} is empty: no log")),
             }
         };
-        let start = header(first).map_err(|what| anyhow!("{name} is {what}"))?;
+        let start = header(first).map_err(|what| match is_of_calls(first) {
+            true => {
+                let from = match path.as_os_str() == "-" {
+                    true => String::new(),
+                    false => format!(" < {name}"),
+                };
+                anyhow!("{name} is {what}; a log of strace's: forktrace explain -{from}")
+            }
+            false => anyhow!("{name} is {what}"),
+        })?;
         Ok(Reader {
             name,
             lines,
@@ -61,6 +83,8 @@ impl Reader {
             ended: false,
             whole: false,
             faults: 0,
+            lines_seen: 1,
+            unknown: 0,
             notices: Vec::new(),
         })
     }
@@ -85,6 +109,16 @@ impl Reader {
         self.lines.stopped_by()
     }
 
+    /// Whether a signal that ends the following has come just now, for who waits
+    /// for others than the log.
+    pub fn signalled(&mut self) -> bool {
+        self.lines.signalled()
+    }
+
+    fn cannot(&self, error: &io::Error) -> anyhow::Error {
+        anyhow!("cannot read {}: {}", self.name, plain(error))
+    }
+
     fn notice(&mut self, words: &str) {
         self.notices.push(format!("{}: {words}", self.name));
     }
@@ -103,18 +137,32 @@ impl Reader {
             let more = self.faults - FAULTS_TOLD;
             self.notice(&format!("{more} more lines that can't be read"));
         }
+        match self.unknown {
+            0 => {}
+            1 => self.notice("1 event of a later version is not shown"),
+            count => self.notice(&format!("{count} events of a later version are not shown")),
+        }
         if let Some(words) = words {
             self.notice(words);
         }
     }
 
     /// The log's last line.
-    fn finish(&mut self) {
-        self.whole = self.faults == 0;
+    fn finish(&mut self, end: &EndLine) -> io::Result<()> {
+        self.whole = self.faults == 0 && self.lines_seen == end.events;
+        let (seen, written) = (self.lines_seen, end.events);
+        match written.abs_diff(seen) {
+            0 => {}
+            1 if seen < written => self.notice("1 line is missing"),
+            count if seen < written => self.notice(&format!("{count} lines are missing")),
+            1 => self.notice("1 line more than was recorded"),
+            count => self.notice(&format!("{count} lines more than were recorded")),
+        }
         let number = self.lines.number();
         let more = format!("what follows line {number}, where the recording ends, is left out");
-        let drained = self.lines.is_drained();
-        self.end((!drained).then_some(more.as_str()));
+        let has_more = self.lines.has_more()?;
+        self.end(has_more.then_some(more.as_str()));
+        Ok(())
     }
 
     /// The end of the file came first.
@@ -141,11 +189,12 @@ impl Source for Reader {
             let piece = self
                 .lines
                 .next_piece()
-                .map_err(|error| anyhow!("cannot read {}: {}", self.name, plain(&error)))?;
+                .map_err(|error| self.cannot(&error))?;
             let (at, whole) = match piece {
                 Piece::Line(at) => (at, true),
                 Piece::Rest(at) => (at, false),
                 Piece::TooLong => {
+                    self.lines_seen += 1;
                     self.fault("longer than any line that forktrace writes");
                     continue;
                 }
@@ -160,19 +209,63 @@ impl Source for Reader {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            match parse(line) {
+            let parsed = parse(line);
+            if !matches!(parsed, Ok(Parsed::End(_))) {
+                self.lines_seen += 1;
+            }
+            match parsed {
                 Ok(Parsed::Event(event)) if !matches!(event.kind, EventKind::Start(_)) => {
                     self.told = true;
                     return Ok(Next::Event(event));
                 }
                 Ok(Parsed::Event(_)) => self.fault("a second header"),
-                Ok(Parsed::Unknown) => {}
-                Ok(Parsed::End(_)) => self.finish(),
+                Ok(Parsed::Unknown) => self.unknown += 1,
+                Ok(Parsed::End(end)) => {
+                    self.finish(&end).map_err(|error| self.cannot(&error))?;
+                }
                 // Cut off while it was written.
                 Err(_) if !whole => self.broken_off(true),
                 Err(what) => self.fault(&what),
             }
         }
         Ok(Next::End)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lines::CHUNK;
+    use super::*;
+
+    const HEADER: &str = r#"{"event":"start","time_ns":0,"tid":1,"tgid":1,"comm":"","format":"forktrace","format_version":"1.0","forktrace_version":"0","wall_ns":0,"monotonic_ns":0,"command":[],"abi":"x86_64","stops":"seccomp","follow":"all"}"#;
+
+    /// What is said of a log, and whether it is whole.
+    fn said(name: &str, content: &str) -> (Vec<String>, bool) {
+        let name = format!("forktrace-reader-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
+        std::fs::write(&path, content).expect("a file");
+        let mut reader = Reader::open(&path, AtEnd::Stop).expect("a log");
+        while !matches!(reader.next().expect("readable"), Next::End) {}
+        std::fs::remove_file(&path).expect("the file");
+        let prefix = format!("{}: ", path.display());
+        let notices = reader.take_notices().into_iter();
+        let notices = notices.map(|notice| notice.replacen(&prefix, "", 1));
+        (notices.collect(), reader.is_whole())
+    }
+
+    /// Wherever the reads end.
+    #[test]
+    fn what_follows_the_end_is_seen() {
+        let end = "{\"event\":\"end\",\"time_ns\":0,\"events\":1}\n";
+        for shift in [0, 1, 2] {
+            let room = CHUNK - HEADER.len() - 1 - end.len() + 1 - shift;
+            let padding = " ".repeat(room);
+            let log = format!("{HEADER}{padding}\n{end}");
+            assert_eq!(log.len(), CHUNK + 1 - shift);
+            assert_eq!(said("whole", &log), (vec![], true));
+            let left_out = "what follows line 2, where the recording ends, is left out";
+            let more = said("more", &format!("{log}{HEADER}\n"));
+            assert_eq!(more, (vec![left_out.to_owned()], true));
+        }
     }
 }

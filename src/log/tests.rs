@@ -19,6 +19,70 @@ fn read(line: &str) -> Event {
     }
 }
 
+/// The fields that the schema calls derived.
+fn read_only(part: &serde_json::Value) -> Vec<&str> {
+    let fields = part["properties"].as_object().unwrap();
+    let derived = fields.iter().filter(|(_, field)| field["readOnly"] == true);
+    derived.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Those of an event's lines.
+fn derived<'a>(schema: &'a serde_json::Value, event: &str) -> Vec<&'a str> {
+    let parts = schema["oneOf"].as_array().unwrap();
+    let part = parts
+        .iter()
+        .find(|part| part["properties"]["event"]["const"] == event);
+    let target = part.unwrap()["$ref"].as_str().unwrap();
+    read_only(schema.pointer(target.trim_start_matches('#')).unwrap())
+}
+
+/// Puts something else in the place of fields, be they there or not.
+fn spoil(fields: &mut serde_json::Map<String, serde_json::Value>, names: &[&str]) {
+    for name in names {
+        let other = serde_json::json!([{"not": "looked at"}, 1e9]);
+        fields.insert((*name).to_owned(), other);
+    }
+}
+
+/// The list is none of the test's own: this is how much there is of it.
+#[test]
+fn the_schema_tells_what_is_derived() {
+    let schema = super::schema().to_value();
+    for (event, expected) in [
+        (
+            "create_failed",
+            &[
+                "cgroup_fd",
+                "child_tid_addr",
+                "copied",
+                "errno",
+                "exit_signal",
+                "exit_signal_nr",
+                "flags",
+                "flags_raw",
+                "kind",
+                "parent_tid_addr",
+                "pidfd_addr",
+                "shared",
+                "stack",
+                "stack_size",
+                "syscall",
+                "tls",
+            ][..],
+        ),
+        ("exec", &[]),
+        ("exit", &["signal"]),
+        ("wait", &["change", "errno", "reaped", "syscall"]),
+        ("kill", &["errno", "signal", "signal_nr", "syscall"]),
+        ("must_stay", &["signal"]),
+    ] {
+        let mut found = derived(&schema, event);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{event}");
+    }
+    assert_eq!(read_only(&schema["$defs"]["SigInfoLine"]), ["code"]);
+}
+
 proptest! {
     /// Any event comes back as it was, and so does its line.
     #[test]
@@ -37,12 +101,11 @@ proptest! {
         let line = written(&event);
         let mut fields: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&line).unwrap();
-        for derived in [
-            "kind", "flags", "flags_raw", "shared", "copied", "exit_signal", "exit_signal_nr",
-            "stack", "stack_size", "child_tid_addr", "parent_tid_addr", "pidfd_addr", "tls",
-            "cgroup_fd", "errno", "signal",
-        ] {
-            fields.insert(derived.to_owned(), serde_json::json!([{"not": "looked at"}, 1e9]));
+        let schema = super::schema().to_value();
+        let derived = derived(&schema, fields["event"].as_str().unwrap());
+        spoil(&mut fields, &derived);
+        if let Some(serde_json::Value::Object(info)) = fields.get_mut("siginfo") {
+            spoil(info, &read_only(&schema["$defs"]["SigInfoLine"]));
         }
         fields.insert("0_new".to_owned(), serde_json::json!({"a": [null, "\u{0}"]}));
         let line = serde_json::to_string(&fields).unwrap();

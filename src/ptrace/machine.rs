@@ -126,9 +126,10 @@ pub struct Settings {
     /// Whether all events carry the names of threads, which costs system calls,
     /// or only that of one that was found.
     pub names: Wanted,
-    /// Whether calls that wait and that send signals are told, and who adopts
-    /// orphans.
+    /// Whether calls that wait and that send signals are told.
     pub waits: Wanted,
+    /// Whether it is told who adopts orphans.
+    pub orphans: Wanted,
     /// Whether exec calls carry the environment.
     pub environment: Wanted,
 }
@@ -272,7 +273,8 @@ pub struct Machine {
     outlived: FxHashMap<Tid, Task>,
     /// Children that forktrace may have to reap but does not trace.
     strangers: FxHashSet<Tid>,
-    /// Who is whose child, and under which numbers; where waits are told.
+    /// Who is whose child, where orphans are told, and under which numbers,
+    /// where waits are.
     kin: Kin,
     /// Reports so far.
     reports: u64,

@@ -14,8 +14,8 @@
 //!   stop, one ptrace call, and not from `/proc/TID/status`, which was 8 to 10 µs.
 //! - Reports are fetched without waiting until there are none, so that a signal that
 //!   shall end a wait is set up only before a wait.
-//! - Lines for a file of forktrace's own are written together ([`crate::view::output`]).
-//! - Numbers are written without `fmt` ([`crate::digits`]), maps hash tids by one
+//! - Lines for a file of forktrace's own are written together (`view/output.rs`).
+//! - Numbers are written without `fmt` (`digits.rs`), maps hash tids by one
 //!   multiplication, and text is put together in one buffer: from 22,600 instructions
 //!   a thread to 13,700.
 //! - Not done: the tid that the kernel stored for the creator could be assumed instead
@@ -77,6 +77,8 @@ pub struct How {
     pub usage: Wanted,
     /// Whether calls that wait and that send signals are told.
     pub waits: Wanted,
+    /// Whether it is told who adopts orphans.
+    pub orphans: Wanted,
     /// Whether it is told several times a second that nothing happens.
     pub ticks: Wanted,
 }
@@ -248,6 +250,7 @@ impl Tracer {
             string_limit: how.string_limit,
             names: how.names,
             waits: how.waits,
+            orphans: how.orphans,
             environment: how.environment,
         };
         let (wall, monotonic) = sys::clocks();

@@ -51,7 +51,12 @@ impl Tree {
                 self.pick_thread(event.tid);
                 self.leave(event.tid, event.at, fate);
             }
-            EventKind::Wait(_) | EventKind::Kill(_) | EventKind::Orphaned { .. } => {}
+            EventKind::Orphaned { by } => {
+                if let Some(process) = self.process_of(event.tid) {
+                    self.adopters.insert(process, *by);
+                }
+            }
+            EventKind::Wait(_) | EventKind::Kill(_) => {}
             EventKind::Tracing | EventKind::MustStay(_) => {}
         }
     }

@@ -47,6 +47,8 @@ pub struct Tree {
     live: HashMap<Tid, Live>,
     /// Pids that children have in a namespace of their own.
     own_pids: HashMap<NodeId, i32>,
+    /// Who took over those that outlived their parents, where that was told.
+    adopters: HashMap<NodeId, Pid>,
     texts: Texts,
     hows: Vec<How>,
     how_ids: HashMap<How, HowId>,
@@ -85,6 +87,7 @@ impl Tree {
             moments: Vec::new(),
             live: HashMap::new(),
             own_pids: HashMap::new(),
+            adopters: HashMap::new(),
             texts: Texts::default(),
             hows: Vec::new(),
             how_ids: HashMap::new(),
@@ -190,6 +193,12 @@ impl Tree {
             Fate::NotFollowed | Fate::Untraced | Fate::Unseen
         );
         seen && parent.fate().ended() && (!node.fate().ended() || parent.ended < node.ended)
+    }
+
+    /// Who took it over when its parent ended, at last: init or a subreaper, 0 for
+    /// one outside of the tracer's pid namespace. Known where it was told.
+    pub fn adopter(&self, id: NodeId) -> Option<Pid> {
+        self.adopters.get(&id).copied()
     }
 
     /// The parent of one that was there already, or was taken over, where that

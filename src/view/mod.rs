@@ -49,9 +49,12 @@ pub enum Pace {
     Prompt,
     /// When nothing comes for a moment, or there are many; however long it takes.
     Collected,
+    /// The same, but where nobody reads, when the caller has it done.
+    Followed,
 }
 
-/// Opens a view, behind the filter; but a log holds all.
+/// Opens a view, behind the filter; but a log holds all, and lanes are those of the
+/// processes that it chooses, with all that these do.
 ///
 /// # Errors
 /// Where its destination can't be opened for writing.
@@ -75,6 +78,10 @@ pub fn open(
     match pace {
         Pace::Prompt => output.keep_rest(),
         Pace::Collected => output.collect(),
+        Pace::Followed => {
+            output.collect();
+            output.keep_all();
+        }
     }
     let format = Format {
         detail: look.detail,
@@ -82,6 +89,7 @@ pub fn open(
         times: look.times,
         names: look.names,
     };
+    let by_process = filter.by_process();
     let filter = filter.any().then(|| Filter::new(filter.clone()));
     let (palette, whole) = (format.palette, look.whole);
     Ok(match view.kind {
@@ -93,7 +101,11 @@ pub fn open(
             }
         }
         ViewKind::Json => Box::new(JsonView::new(output)),
-        ViewKind::Lanes => Box::new(LanesView::new(output, palette, whole.glyphs, look.detail)),
+        ViewKind::Lanes => {
+            let filter = filter.filter(|_| by_process);
+            let (glyphs, detail) = (whole.glyphs, look.detail);
+            Box::new(LanesView::new(output, palette, glyphs, detail, filter))
+        }
         ViewKind::Tree => Box::new(TreeView::new(output, palette, whole, filter)),
         ViewKind::Summary => Box::new(SummaryView::new(output, palette, whole, filter)),
         ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, whole, filter)),

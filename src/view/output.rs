@@ -39,6 +39,8 @@ enum WhenBlocked {
     Wait,
     /// It is kept once a signal came.
     KeepRest,
+    /// It is kept at once: signals are blocked, and end no write.
+    KeepAll,
     /// Nobody waits for it any more.
     Drop,
 }
@@ -126,6 +128,12 @@ impl Output {
         self.when_blocked = WhenBlocked::KeepRest;
     }
 
+    /// Never waits for a reader: what it doesn't take is kept until
+    /// [`push`](Output::push).
+    pub fn keep_all(&mut self) {
+        self.when_blocked = WhenBlocked::KeepAll;
+    }
+
     /// How many bytes are left to write because the reader didn't take them.
     pub fn behind(&self) -> usize {
         self.rest.len()
@@ -211,7 +219,7 @@ impl Output {
                 self.rest.extend_from_slice(&bytes[written..]);
                 Ok(())
             }
-            WhenBlocked::KeepRest => {
+            WhenBlocked::KeepRest | WhenBlocked::KeepAll => {
                 self.rest.extend_from_slice(bytes);
                 self.push(Duration::ZERO)
             }

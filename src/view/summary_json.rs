@@ -400,7 +400,7 @@ fn failure((call, cause, count): (&'static str, Cause, u64)) -> Failure {
 }
 
 fn errno_name(errno: Errno) -> String {
-    errno.name().unwrap_or_else(|| errno.0.to_string())
+    errno.symbol().unwrap_or_else(|| errno.0.to_string())
 }
 
 fn known(call: &'static str) -> Option<&'static str> {

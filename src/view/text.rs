@@ -14,7 +14,7 @@ use crate::clone::{explain, meaning};
 use crate::config::{Detail, Shown, Times};
 use crate::digits;
 use crate::event::{
-    Attached, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops,
+    Attached, Create, End, Event, EventKind, Exec, Followed, Lost, Outcome, Start, Stops, Wanted,
 };
 use crate::exec;
 use crate::ids::{Comm, Errno, Pid};
@@ -26,6 +26,8 @@ pub struct TextView {
     format: Format,
     string_limit: usize,
     clock: Clock,
+    /// Whether the trace tells waits.
+    waits: Wanted,
     lines: String,
 }
 
@@ -50,6 +52,7 @@ impl TextView {
             format,
             string_limit,
             clock: Clock::new(format.times),
+            waits: Wanted::No,
             lines: String::with_capacity(1024),
         }
     }
@@ -58,6 +61,13 @@ impl TextView {
 impl Sink for TextView {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.lines.clear();
+        match &event.kind {
+            EventKind::Start(start) => self.waits = start.waits,
+            // Known to a log and a tree that is drawn beside; a line that a line more
+            // is asked for.
+            EventKind::Orphaned { .. } if self.waits == Wanted::No => return Ok(()),
+            _ => {}
+        }
         let event = event.cut(self.string_limit);
         self.format.event(&mut self.clock, &mut self.lines, &event);
         if self.lines.is_empty() {
@@ -331,7 +341,7 @@ mod tests {
     use crate::abi::{Abi, Call, Syscall};
     use crate::clone::decode;
     use crate::config::{WallTime, When};
-    use crate::event::{Child, Follow, Target, Wanted};
+    use crate::event::{Child, Follow, Target};
     use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
     use crate::ids::{Comm, Signal, Tid};
     use crate::memory::Regions;

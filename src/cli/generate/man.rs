@@ -31,6 +31,21 @@ const EXIT_STATUS: &[(&str, &str)] = &[
         "141",
         "The reader of the trace went away and the program itself succeeded.",
     ),
+    (
+        "of forktrace view",
+        "0; 1 where the file is no log, where lines of it can't be read (the others are shown), or \
+         where what it shows can't be written; 141 where the reader went away; death by the \
+         signal that ended a --follow.",
+    ),
+    (
+        "of forktrace explain",
+        "0, also where the reader went away; 1 where a term is not understood, or something can't \
+         be read or written.",
+    ),
+    (
+        "of forktrace schema and generate",
+        "0, also where the reader went away; 1 where it can't be written.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -47,7 +62,14 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "CLICOLOR_FORCE",
         "If neither empty nor 0: colour with --color=auto, even where the trace goes to no terminal.",
     ),
-    ("TERM", "If dumb: no colour with --color=auto."),
+    (
+        "TERM",
+        "If dumb: no colour with --color=auto; if dumb or not set: no status line.",
+    ),
+    (
+        "COLUMNS",
+        "How wide --as lanes is; without it as wide as the terminal, else 80.",
+    ),
 ];
 
 const FILES: &[(&str, &str)] = &[

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 
 use super::*;
 use crate::cli::{self, Command};
@@ -36,7 +37,7 @@ fn each_option_has_an_example_and_each_example_an_option() {
 #[test]
 fn examples_are_right() {
     for (word, _, known) in grammars() {
-        for Known { name, example, .. } in known {
+        for Known { example, .. } in known {
             let words = example.split(' ').map(OsString::from);
             let parsed = cli::parse(words);
             let right = match (word, &parsed) {
@@ -51,12 +52,37 @@ fn examples_are_right() {
                 _ => false,
             };
             assert!(right, "{example}: {parsed:?}");
-            // By its long name or by a short one.
-            let typed = match name.strip_prefix("--") {
-                Some(_) => example.contains(" -"),
-                None => true,
-            };
-            assert!(typed, "{example} is no example of {name}");
+        }
+    }
+}
+
+/// An example types what it is an example of, by whatever name.
+#[test]
+fn examples_are_of_their_options() {
+    for (word, mut grammar, known) in grammars() {
+        grammar.build();
+        for Known { name, example, .. } in known {
+            let mut words: Vec<&str> = example.split(' ').collect();
+            if !word.is_empty() {
+                assert_eq!(words.remove(1), word, "{example}");
+            }
+            let arg = grammar
+                .get_arguments()
+                .find(|arg| man::name_of(arg) == *name);
+            let id = arg.expect(name).get_id().to_string();
+            match grammar.clone().try_get_matches_from(words) {
+                Ok(matches) => assert_eq!(
+                    matches.value_source(&id),
+                    Some(ValueSource::CommandLine),
+                    "{example} is no example of {name}"
+                ),
+                // Whoever asks for these gets nothing else.
+                Err(error) => match error.kind() {
+                    ErrorKind::DisplayHelp => assert_eq!(*name, "--help", "{example}"),
+                    ErrorKind::DisplayVersion => assert_eq!(*name, "--version", "{example}"),
+                    _ => panic!("{example}: {error}"),
+                },
+            }
         }
     }
 }
@@ -106,6 +132,35 @@ fn the_page_has_its_sections_and_all_options() {
             let example = format!("Example: {}", known.example.replace('-', "\\-"));
             assert!(page.contains(&example), "{example}");
         }
+    }
+}
+
+/// What the environment changes, how each subcommand ends, and each view.
+#[test]
+fn the_page_tells_all_that_no_grammar_holds() {
+    let page = man::page().expect("a page");
+    let section = |title: &str| {
+        let (_, rest) = page.split_once(&format!("\n.SH {title}\n")).expect(title);
+        rest.split("\n.SH ").next().expect("a section").to_owned()
+    };
+    let environment = section("ENVIRONMENT");
+    for name in [
+        "PATH",
+        "TZ",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+        "TERM",
+        "COLUMNS",
+    ] {
+        assert!(environment.contains(&format!("\\fB{name}\\fR")), "{name}");
+    }
+    assert!(environment.contains("status line"));
+    let (status, examples) = (section("\"EXIT STATUS\""), section("EXAMPLES"));
+    for known in SUBCOMMANDS {
+        assert!(status.contains(known.name), "{}", known.name);
+    }
+    for word in ["tree", "summary", "lanes", "waits", "view"] {
+        assert!(examples.contains(word), "{word}");
     }
 }
 

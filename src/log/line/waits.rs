@@ -4,17 +4,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, Word};
-use crate::abi::{Abi, Call};
+use super::super::words::{Of, Signalling, Waiting};
+use crate::abi::Abi;
 
 /// Lines of calls that wait and that send signals: also the call and its answer.
 macro_rules! answered {
-    ($(#[$doc:meta])* $name:ident { $($fields:tt)* }) => {
+    ($(#[$doc:meta])* $name:ident of $call:ty { $($fields:tt)* }) => {
         line! {
             $(#[$doc])*
             $name {
                 /// The call (derived from `abi` and `nr`).
                 #[serde(skip_deserializing)]
-                syscall: Option<Call>,
+                syscall: Option<$call>,
                 $($fields)*
                 /// What the call returned; missing if it failed, or its caller
                 /// was killed in it.
@@ -30,7 +31,7 @@ macro_rules! answered {
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 siginfo: Option<SigInfoLine>,
                 /// The system call interface of the call.
-                abi: Abi,
+                abi: Of<Abi>,
                 /// The call's number.
                 nr: u64,
                 /// The six argument registers in the ABI's order.
@@ -45,7 +46,7 @@ macro_rules! answered {
 
 answered! {
     /// A call that waits for children.
-    WaitLine {
+    WaitLine of Waiting {
         /// The child that it tells of, as forktrace numbers it; missing if it tells
         /// of none, or only its number in the caller's pid namespace is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +72,7 @@ answered! {
 
 answered! {
     /// A call that sends a signal.
-    KillLine {
+    KillLine of Signalling {
         /// The one process or thread that is meant, as forktrace numbers it; missing
         /// where a group is, or that is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +80,7 @@ answered! {
         /// The signal by name (derived); `0` asks only whether one could be sent.
         #[serde(skip_deserializing)]
         signal: String,
-        /// The signal (derived).
+        /// The signal (derived from `args`, unlike that of other events).
         #[serde(skip_deserializing)]
         signal_nr: i32,
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::super::line::{KillLine, SigInfoLine, WaitLine};
 use super::super::types::Hex;
-use super::Fault;
-use crate::abi::{Abi, Call, Syscall};
+use super::super::words::Signalling;
+use super::{Trouble, call, known};
+use crate::abi::{Abi, Syscall};
 use crate::event::{Event, EventKind, Kill, Wait};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 use crate::waits::siginfo::{Detail, More, SigInfo};
@@ -24,9 +25,9 @@ fn answer(returned: Option<i64>, errno: Option<i32>) -> Option<Result<i64, Errno
     }
 }
 
-pub(super) fn wait(line: WaitLine<'_>) -> Result<Event, Fault> {
-    let call = WaitCall::of(syscall(line.abi, line.nr, line.args))
-        .ok_or_else(|| format!("{} is no call that waits", line.nr))?;
+pub(super) fn wait(line: WaitLine<'_>) -> Result<Event, Trouble> {
+    let syscall = syscall(known("abi", line.abi)?, line.nr, line.args);
+    let call = call(syscall, |_| WaitCall::of(syscall), "waits")?;
     let usage = match (line.child_utime, line.child_stime) {
         (Some(user), Some(system)) => Some(Times {
             user: user.into(),
@@ -48,11 +49,9 @@ pub(super) fn wait(line: WaitLine<'_>) -> Result<Event, Fault> {
     Ok(event!(line, EventKind::Wait(Box::new(wait))))
 }
 
-pub(super) fn kill(line: KillLine<'_>) -> Result<Event, Fault> {
-    let syscall = syscall(line.abi, line.nr, line.args);
-    if !syscall.call().is_some_and(Call::signals) {
-        return Err(format!("{} is no call that sends a signal", line.nr));
-    }
+pub(super) fn kill(line: KillLine<'_>) -> Result<Event, Trouble> {
+    let syscall = syscall(known("abi", line.abi)?, line.nr, line.args);
+    call(syscall, Signalling::of, "sends a signal")?;
     let kill = Kill {
         call: KillCall {
             syscall,

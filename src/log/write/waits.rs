@@ -2,7 +2,8 @@
 
 use super::super::line::{KillLine, SigInfoLine, WaitLine};
 use super::super::types::{Hex, HexBytes};
-use super::{errno_name, ns, word};
+use super::super::words::{Of, Signalling, Waiting};
+use super::{ns, word};
 use crate::event::{End, Event, Kill, Wait};
 use crate::ids::Errno;
 use crate::waits::Change;
@@ -34,7 +35,7 @@ pub(super) fn wait<'a>(event: &'a Event, wait: &Wait) -> WaitLine<'a> {
     let syscall = wait.call.syscall;
     let told = wait.told();
     line!(WaitLine of event {
-        syscall: syscall.call(),
+        syscall: syscall.call().and_then(Waiting::of),
         child_tid: wait.child.map(|tid| tid.0),
         change: told.map(|told| change(told.change).to_owned()),
         reaped: told.is_some_and(|told| matches!(told.change, Change::Ended(_)) && !told.kept),
@@ -42,10 +43,10 @@ pub(super) fn wait<'a>(event: &'a Event, wait: &Wait) -> WaitLine<'a> {
         child_utime: wait.stored.usage.map(|times| times.user.into()),
         child_stime: wait.stored.usage.map(|times| times.system.into()),
         returned,
-        errno: error.and_then(errno_name),
+        errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         siginfo: wait.stored.info.as_ref().map(siginfo),
-        abi: syscall.abi,
+        abi: Of::Known(syscall.abi),
         nr: syscall.nr,
         args: syscall.args.map(Hex),
         latency_ns: wait.latency.map(ns),
@@ -57,15 +58,15 @@ pub(super) fn kill<'a>(event: &'a Event, kill: &Kill) -> KillLine<'a> {
     let syscall = kill.call.syscall;
     let signal = kill.call.signal();
     line!(KillLine of event {
-        syscall: syscall.call(),
+        syscall: syscall.call().and_then(Signalling::of),
         target_tid: kill.target.map(|tid| tid.0),
         signal: signal.to_string(),
         signal_nr: signal.0,
         returned,
-        errno: error.and_then(errno_name),
+        errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         siginfo: kill.call.info.as_ref().map(siginfo),
-        abi: syscall.abi,
+        abi: Of::Known(syscall.abi),
         nr: syscall.nr,
         args: syscall.args.map(Hex),
         latency_ns: kill.latency.map(ns),

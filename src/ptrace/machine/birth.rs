@@ -155,13 +155,13 @@ impl Machine {
         let child_level = tids.len().checked_sub(1).map_or(level, |l| l as u8);
         if self.settings.waits == Wanted::Yes {
             self.kin.number(tid, child, level, &tids);
-            if kind != Kind::Thread {
-                let parent = match flags.has(CloneFlags::PARENT) {
-                    true => probe.family(child).map(|(_, parent)| parent),
-                    false => Some(tgid),
-                };
-                self.kin.add(Pid::from(child), parent);
-            }
+        }
+        if self.settings.orphans == Wanted::Yes && kind != Kind::Thread {
+            let parent = match flags.has(CloneFlags::PARENT) {
+                true => probe.family(child).map(|(_, parent)| parent),
+                false => Some(tgid),
+            };
+            self.kin.add(Pid::from(child), parent);
         }
         self.outlive(child);
         self.tasks.insert(

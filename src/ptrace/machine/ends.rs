@@ -75,7 +75,7 @@ impl Machine {
             let usage = end.usage.filter(|_| Pid::from(tid) == who.tgid);
             self.tell(output, who, EventKind::End(Ended { usage, ..end }));
         }
-        if self.settings.waits == Wanted::Yes {
+        if self.settings.orphans == Wanted::Yes {
             self.leave_kin(who, probe, output);
         }
     }

@@ -1,6 +1,7 @@
-//! Who is whose child, and which number a thread has in which pid namespace: kept
-//! only where waits are told. A wait and a signal name processes by their numbers
-//! in the caller's namespace; here these become forktrace's own.
+//! Who is whose child, kept where it is told who adopts orphans; and which number a
+//! thread has in which pid namespace, kept where waits are told. A wait and a signal
+//! name processes by their numbers in the caller's namespace; here these become
+//! forktrace's own.
 
 use super::*;
 use crate::waits::{KillCall, Target};

@@ -10,12 +10,14 @@ use super::row::{Canvas, Glyph};
 use crate::event::End;
 use crate::ids::{Pid, Tid};
 
-/// A process of the picture.
+/// A process, of the picture or not.
 #[derive(Debug)]
 pub(super) struct Process {
     /// The name of its program.
     pub(super) name: String,
-    /// Where it is; `None` among those that are only counted.
+    /// Whether it is in the picture.
+    pub(super) presence: Presence,
+    /// Where it is there; `None` among those that are only counted.
     pub(super) column: Option<usize>,
     /// Who reaps it.
     pub(super) parent: Option<Pid>,
@@ -27,6 +29,16 @@ pub(super) struct Process {
     pub(super) threads: u32,
     /// Whether it ever had a child.
     pub(super) bears: bool,
+}
+
+/// Whether a process is in the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It is.
+    Shown,
+    /// A filter leaves it out. It is known for the sake of the others: it may be the
+    /// parent of one.
+    Hidden,
 }
 
 /// What a process does.
@@ -88,9 +100,10 @@ impl Columns {
             .is_some_and(|process| !matches!(process.state, State::Zombie(..)))
     }
 
-    /// The column that a process is drawn in.
+    /// The column that a process of the picture is drawn in.
     pub(super) fn column(&self, pid: Pid) -> Option<usize> {
         self.get(pid)
+            .filter(|process| process.presence == Presence::Shown)
             .map(|process| process.column.unwrap_or(self.last()))
     }
 
@@ -130,11 +143,40 @@ impl Columns {
         zombies.min().map(|(_, column)| column)
     }
 
-    /// Adds a process; whether it found a column. Where there is none a zombie
-    /// gives up its own: it may have been reaped unseen, and little happens to it.
-    pub(super) fn add(&mut self, pid: Pid, name: String, parent: Option<Pid>) -> bool {
+    /// Adds a process; whether it found a column, if it needs one.
+    pub(super) fn add(
+        &mut self,
+        pid: Pid,
+        name: String,
+        parent: Option<Pid>,
+        presence: Presence,
+    ) -> bool {
         // A pid that is used anew: nobody saw who reaped the former one.
         self.remove(pid);
+        let process = Process {
+            name,
+            presence: Presence::Hidden,
+            column: None,
+            parent,
+            adopted: false,
+            state: State::Live,
+            threads: 1,
+            bears: false,
+        };
+        self.processes.insert(pid, process);
+        if let Some(parent) = parent {
+            self.bear(parent, pid);
+        }
+        match presence {
+            Presence::Shown => self.show(pid),
+            Presence::Hidden => true,
+        }
+    }
+
+    /// Takes a hidden process into the picture; whether it found a column. Where
+    /// there is none a zombie gives up its own: it may have been reaped unseen, and
+    /// little happens to it.
+    pub(super) fn show(&mut self, pid: Pid) -> bool {
         let free = self.taken.iter().position(Option::is_none);
         let column = free.or_else(|| {
             let column = self.oldest_zombie()?;
@@ -149,18 +191,9 @@ impl Columns {
         if needed > self.shown {
             self.shown = needed.next_multiple_of(STEP).min(self.last() + 1);
         }
-        let process = Process {
-            name,
-            column,
-            parent,
-            adopted: false,
-            state: State::Live,
-            threads: 1,
-            bears: false,
-        };
-        self.processes.insert(pid, process);
-        if let Some(parent) = parent {
-            self.bear(parent, pid);
+        if let Some(process) = self.get_mut(pid) {
+            process.presence = Presence::Shown;
+            process.column = column;
         }
         column.is_some()
     }
@@ -171,6 +204,7 @@ impl Columns {
             return;
         };
         if process.column.is_none()
+            && process.presence == Presence::Shown
             && let Some(column) = self.taken.iter().position(Option::is_none)
         {
             process.column = Some(column);
@@ -182,9 +216,10 @@ impl Columns {
     /// A process is gone from the picture.
     pub(super) fn remove(&mut self, pid: Pid) -> Option<Process> {
         let process = self.processes.remove(&pid)?;
-        match process.column {
-            Some(column) => self.taken[column] = None,
-            None => self.counted -= 1,
+        match (process.presence, process.column) {
+            (_, Some(column)) => self.taken[column] = None,
+            (Presence::Shown, None) => self.counted -= 1,
+            (Presence::Hidden, None) => {}
         }
         Some(process)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::columns::State;
 use super::row::{Glyph, Margin, Row};
-use super::state::{Lanes, Tries};
+use super::state::{Lanes, Tries, presence};
 use super::words;
 use crate::clone::{CloneFlags, Kind};
 use crate::event::{Attached, Create, End, Event, Exec, Followed, Outcome, Wanted};
@@ -35,7 +35,10 @@ impl Lanes {
             return self.alone(at, pid, Glyph::Alone, words);
         };
         let child = Pid::from(tid);
-        self.comes(at);
+        let born = self.about.chosen.child;
+        if born || !self.is_hidden(pid) {
+            self.comes(at);
+        }
         self.known(pid);
         let flags = create.request.flags();
         let parent = match flags.has(CloneFlags::PARENT) {
@@ -43,7 +46,7 @@ impl Lanes {
             false => Some(pid),
         };
         let name = self.columns.get(pid).map(|process| process.name.clone());
-        self.add(child, name.unwrap_or_default(), parent);
+        self.add(child, name.unwrap_or_default(), parent, presence(born));
         let words = match flags.has(CloneFlags::VFORK) {
             true => format!(" {verb} {child} and waits"),
             false => format!(" {verb} {child}"),
@@ -91,14 +94,17 @@ impl Lanes {
         }
         let released = self.released_by(pid);
         let mark = match self.columns.get(pid) {
-            Some(_) => Glyph::Exec,
-            None => Glyph::Begin,
+            Some(_) if !self.about.revealed => Glyph::Exec,
+            _ => Glyph::Begin,
         };
         if let Some(threads) = self.threads.filter(|threads| threads.pid == pid) {
             // Exec ends them all.
             self.threads = (threads.begun > 0).then_some(threads);
         }
-        self.comes(at);
+        let hidden = self.is_hidden(pid);
+        if !hidden {
+            self.comes(at);
+        }
         self.known(pid);
         let was = match self.columns.get_mut(pid) {
             Some(process) => {
@@ -107,6 +113,9 @@ impl Lanes {
             }
             None => String::new(),
         };
+        if hidden {
+            return;
+        }
         let mut canvas = self.columns.canvas();
         if let Some(column) = self.columns.column(pid) {
             canvas.set(column, mark);
@@ -133,6 +142,9 @@ impl Lanes {
     /// An exec failed: told when something else happens, as most of these are a
     /// search along PATH.
     pub(super) fn exec_fails(&mut self, at: Duration, pid: Pid, program: String, errno: Errno) {
+        if self.is_hidden(pid) {
+            return;
+        }
         let before = match &mut self.tries {
             Some(tries) if tries.pid == pid && tries.program == program => Some(tries),
             _ => None,
@@ -158,7 +170,10 @@ impl Lanes {
             self.threads = (threads.begun > 0).then_some(threads);
         }
         let released = self.released_by(pid);
-        self.comes(at);
+        let hidden = self.is_hidden(pid);
+        if !hidden {
+            self.comes(at);
+        }
         self.known(pid);
         let mut words = words::ends(end);
         words.push_str(&released);
@@ -181,17 +196,21 @@ impl Lanes {
         if let (true, None, Some(parent)) = (adopted, reaper, parent) {
             words.push_str(&format!("; left to {}", outsider(parent)));
         }
-        let mut canvas = self.columns.canvas();
-        if let Some(column) = self.columns.column(pid) {
-            canvas.set(
-                column,
-                match end {
-                    End::Exited(_) => Glyph::Exit,
-                    End::Killed { .. } => Glyph::Killed,
-                },
-            );
+        if hidden {
+            self.outsider(at, pid, &zombies, Glyph::Alone, words);
+        } else {
+            let mut canvas = self.columns.canvas();
+            if let Some(column) = self.columns.column(pid) {
+                canvas.set(
+                    column,
+                    match end {
+                        End::Exited(_) => Glyph::Exit,
+                        End::Killed { .. } => Glyph::Killed,
+                    },
+                );
+            }
+            self.row(at, canvas, pid, words);
         }
-        self.row(at, canvas, pid, words);
         // Its zombies are others' to reap, who are not seen.
         for zombie in zombies {
             self.columns.remove(zombie);
@@ -229,8 +248,11 @@ impl Lanes {
             true => (" is there; its creator was killed", Glyph::Alone),
             false => (" is attached to", Glyph::Begin),
         };
-        self.comes(at);
-        self.add(pid, name, Some(attached.parent));
+        let chosen = self.about.chosen.own;
+        if chosen {
+            self.comes(at);
+        }
+        self.add(pid, name, Some(attached.parent), presence(chosen));
         self.alone(at, pid, glyph, words.to_owned());
     }
 }

@@ -26,6 +26,7 @@ use super::output::Output;
 use super::style::Palette;
 use crate::config::{Detail, Glyphs};
 use crate::event::Event;
+use crate::filter::Filter;
 use row::Page;
 use state::Lanes;
 
@@ -42,8 +43,15 @@ pub struct LanesView {
 }
 
 impl LanesView {
-    /// A view that writes to `output`, as wide as COLUMNS says, or the terminal.
-    pub fn new(output: Output, palette: Palette, glyphs: Glyphs, detail: Detail) -> LanesView {
+    /// A view that writes to `output`, as wide as COLUMNS says, or the terminal, of
+    /// the processes that a filter chooses.
+    pub fn new(
+        output: Output,
+        palette: Palette,
+        glyphs: Glyphs,
+        detail: Detail,
+        filter: Option<Filter>,
+    ) -> LanesView {
         let columns = std::env::var("COLUMNS").ok();
         let width = columns
             .and_then(|columns| columns.parse().ok())
@@ -57,7 +65,7 @@ impl LanesView {
         };
         LanesView {
             output,
-            lanes: Lanes::new(page.lanes(), detail),
+            lanes: Lanes::new(page.lanes(), detail, filter),
             page,
             lines: String::with_capacity(1024),
         }

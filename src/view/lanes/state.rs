@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::columns::Columns;
+use super::columns::{Columns, Presence};
 use super::row::{Canvas, Glyph, Margin, Row, Side};
 use super::words;
 use crate::config::Detail;
 use crate::event::{Event, EventKind, Start, Wanted};
+use crate::filter::{Chosen, Filter};
 use crate::ids::{Errno, Pid, Tid};
 
 /// The picture so far.
@@ -27,6 +28,21 @@ pub(super) struct Lanes {
     /// Whether it was said that there are not columns enough.
     pub(super) crowded: bool,
     pub(super) rows: Vec<Row>,
+    /// Who is in the picture; without it all are.
+    filter: Option<Filter>,
+    /// Whom the event at hand is about.
+    pub(super) about: About,
+}
+
+/// Whom an event is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About {
+    /// The process that it happens to.
+    pub(super) pid: Pid,
+    /// Which of its processes a filter chooses.
+    pub(super) chosen: Chosen,
+    /// Whether it takes that process into the picture, which was known before.
+    pub(super) revealed: bool,
 }
 
 /// Threads of a process that began and ended.
@@ -48,12 +64,18 @@ pub(super) struct Tries {
     pub(super) count: u32,
 }
 
+/// What is chosen where nothing chooses.
+const ALL: Chosen = Chosen {
+    own: true,
+    child: true,
+};
 /// How long a time without events is worth a row.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Lanes {
-    /// A picture that has room for so many lanes, at least two.
-    pub(super) fn new(lanes: usize, detail: Detail) -> Lanes {
+    /// A picture that has room for so many lanes, at least two, of the processes
+    /// that a filter chooses: each from then on to its end.
+    pub(super) fn new(lanes: usize, detail: Detail, filter: Option<Filter>) -> Lanes {
         Lanes {
             columns: Columns::new(lanes),
             detail,
@@ -64,12 +86,19 @@ impl Lanes {
             released: None,
             crowded: false,
             rows: Vec::new(),
+            filter,
+            about: About {
+                pid: Pid(0),
+                chosen: ALL,
+                revealed: false,
+            },
         }
     }
 
     /// Takes an event; the rows that it makes.
     pub(super) fn event(&mut self, event: &Event) -> Vec<Row> {
         let (at, pid) = (event.at, event.tgid);
+        self.choose(event);
         match &event.kind {
             EventKind::Start(start) => self.start(start),
             EventKind::Create(create) => self.create(event, create),
@@ -101,6 +130,40 @@ impl Lanes {
         std::mem::take(&mut self.rows)
     }
 
+    /// Finds out whom an event is about, and takes that process into the picture
+    /// where the filter chooses it.
+    fn choose(&mut self, event: &Event) {
+        let pid = event.tgid;
+        let chosen = match &mut self.filter {
+            None => ALL,
+            Some(filter) => match filter.choose(event) {
+                Some(chosen) => chosen,
+                None => return,
+            },
+        };
+        let revealed = chosen.own && self.columns.get(pid).is_some() && self.is_hidden(pid);
+        self.about = About {
+            pid,
+            chosen,
+            revealed,
+        };
+        if revealed {
+            let found = self.columns.show(pid);
+            self.note_crowd(found);
+        }
+    }
+
+    /// Whether a process is not in the picture, known so far or not.
+    pub(super) fn is_hidden(&self, pid: Pid) -> bool {
+        match self.columns.get(pid) {
+            Some(process) => process.presence == Presence::Hidden,
+            None => {
+                let chosen = self.about.pid == pid && self.about.chosen.own;
+                self.filter.is_some() && !chosen
+            }
+        }
+    }
+
     fn start(&mut self, start: &Start) {
         self.waits = start.waits;
         if self.detail != Detail::Quiet {
@@ -115,18 +178,56 @@ impl Lanes {
 
     /// Adds a row.
     pub(super) fn row(&mut self, at: Duration, canvas: Canvas, pid: Pid, words: String) {
+        self.row_in(at, canvas, pid, None, words);
+    }
+
+    /// Adds a row, in the colour of a lane where the process has none of its own.
+    fn row_in(
+        &mut self,
+        at: Duration,
+        canvas: Canvas,
+        pid: Pid,
+        lane: Option<usize>,
+        words: String,
+    ) {
         let name = self.columns.get(pid).map_or("", |process| &process.name);
         let who = match name {
             "" => pid.to_string(),
             name => format!("{pid} {name}"),
         };
-        let lane = self.columns.column(pid).unwrap_or(0);
+        let lane = self.columns.column(pid).or(lane).unwrap_or(0);
         self.rows.push(Row::Lanes {
             margin: Margin::At(at),
             cells: canvas.into_cells(),
             who: Some((who, lane)),
             words,
         });
+    }
+
+    /// A row about a process that is not in the picture and does something to these
+    /// that are; none where there are none.
+    pub(super) fn outsider(
+        &mut self,
+        at: Duration,
+        pid: Pid,
+        others: &[Pid],
+        mark: Glyph,
+        words: String,
+    ) {
+        let of = |lanes: &Lanes| -> Vec<usize> {
+            let columns = others.iter().filter_map(|pid| lanes.columns.column(*pid));
+            columns.collect()
+        };
+        if of(self).is_empty() {
+            return;
+        }
+        self.comes(at);
+        let mut canvas = self.columns.canvas();
+        let columns = of(self);
+        for column in &columns {
+            canvas.set(*column, mark);
+        }
+        self.row_in(at, canvas, pid, columns.first().copied(), words);
     }
 
     /// Something comes to a process: what was put off, and that time passed, stand
@@ -145,16 +246,24 @@ impl Lanes {
     }
 
     /// A process is there, whatever was told of it so far, with a column if there
-    /// is one.
+    /// is one and it is not hidden.
     pub(super) fn known(&mut self, pid: Pid) {
         match self.columns.get(pid) {
             Some(_) => self.columns.place(pid),
-            None => self.add(pid, String::new(), None),
+            None => {
+                let presence = presence(!self.is_hidden(pid));
+                self.add(pid, String::new(), None, presence);
+            }
         }
     }
 
-    pub(super) fn add(&mut self, pid: Pid, name: String, parent: Option<Pid>) {
-        let found = self.columns.add(pid, name, parent);
+    pub(super) fn add(&mut self, pid: Pid, name: String, parent: Option<Pid>, presence: Presence) {
+        let found = self.columns.add(pid, name, parent, presence);
+        self.note_crowd(found);
+    }
+
+    /// Says once that a process found no column.
+    fn note_crowd(&mut self, found: bool) {
         if !found && !std::mem::replace(&mut self.crowded, true) {
             self.rows.push(Row::Note(
                 "more processes than lanes: +N counts the rest; a wider terminal has more"
@@ -165,6 +274,9 @@ impl Lanes {
 
     /// A row of one process, with a mark in its lane.
     pub(super) fn alone(&mut self, at: Duration, pid: Pid, mark: Glyph, words: String) {
+        if self.is_hidden(pid) {
+            return self.known(pid);
+        }
         self.comes(at);
         self.known(pid);
         let mut canvas = self.columns.canvas();
@@ -183,6 +295,14 @@ impl Lanes {
         end: fn(Side) -> Glyph,
         words: String,
     ) {
+        if self.is_hidden(pid) {
+            let mark = match end(Side::Right) {
+                Glyph::Born(_) => Glyph::Begin,
+                _ => Glyph::Alone,
+            };
+            self.known(pid);
+            return self.outsider(at, pid, other.as_slice(), mark, words);
+        }
         self.comes(at);
         self.known(pid);
         let mut canvas = self.columns.canvas();
@@ -198,6 +318,10 @@ impl Lanes {
 
     /// A row of one that learns something of another: an arrow from there.
     pub(super) fn learns(&mut self, at: Duration, pid: Pid, of: Pid, words: String) {
+        if self.is_hidden(pid) {
+            self.known(pid);
+            return self.outsider(at, pid, &[of], Glyph::Alone, words);
+        }
         self.comes(at);
         self.known(pid);
         let mut canvas = self.columns.canvas();
@@ -212,25 +336,27 @@ impl Lanes {
     /// A thread begins or ends.
     pub(super) fn thread(&mut self, at: Duration, pid: Pid, begins: bool) {
         self.known(pid);
-        if self.tries.is_some() || self.threads.is_some_and(|threads| threads.pid != pid) {
-            self.settle();
+        if !self.is_hidden(pid) {
+            if self.tries.is_some() || self.threads.is_some_and(|threads| threads.pid != pid) {
+                self.settle();
+            }
+            let threads = self.threads.get_or_insert(Threads {
+                pid,
+                at,
+                begun: 0,
+                ended: 0,
+            });
+            threads.at = at;
+            match begins {
+                true => threads.begun += 1,
+                false => threads.ended += 1,
+            }
         }
-        let threads = self.threads.get_or_insert(Threads {
-            pid,
-            at,
-            begun: 0,
-            ended: 0,
-        });
-        threads.at = at;
-        let Some(process) = self.columns.get_mut(pid) else {
-            return;
-        };
-        if begins {
-            threads.begun += 1;
-            process.threads += 1;
-        } else {
-            threads.ended += 1;
-            process.threads = process.threads.saturating_sub(1).max(1);
+        if let Some(process) = self.columns.get_mut(pid) {
+            process.threads = match begins {
+                true => process.threads + 1,
+                false => process.threads.saturating_sub(1).max(1),
+            };
         }
     }
 
@@ -267,6 +393,13 @@ impl Lanes {
             _ => format!(": {begun} threads begin, {ended} end, {now} now"),
         };
         self.alone(at, pid, Glyph::Threads, words);
+    }
+}
+
+pub(super) fn presence(shown: bool) -> Presence {
+    match shown {
+        true => Presence::Shown,
+        false => Presence::Hidden,
     }
 }
 

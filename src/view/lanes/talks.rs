@@ -73,7 +73,10 @@ impl Lanes {
         if !gone.is_empty() {
             words.push_str(&format!("; gone: {}", words::list(&gone)));
         }
-        self.alone(at, pid, Glyph::Failed, words);
+        match self.is_hidden(pid) {
+            true => self.outsider(at, pid, &gone, Glyph::Alone, words),
+            false => self.alone(at, pid, Glyph::Failed, words),
+        }
         for child in gone {
             self.columns.remove(child);
         }

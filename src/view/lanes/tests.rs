@@ -14,6 +14,8 @@ use crate::event::{
     Stops, Wait, Wanted,
 };
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
+use crate::filter::pattern::Pattern;
+use crate::filter::{Ancestor, Criteria};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 use crate::memory::Regions;
 use crate::view::style::palette;
@@ -31,6 +33,7 @@ const THREAD: u64 = CloneFlags::VM.0
 struct Story {
     events: Vec<Event>,
     now: Duration,
+    comm: &'static [u8],
 }
 
 impl Story {
@@ -38,6 +41,7 @@ impl Story {
         let mut story = Story {
             events: Vec::new(),
             now: Duration::ZERO,
+            comm: b"py\x1b",
         };
         story.start(Wanted::Yes);
         story
@@ -62,10 +66,16 @@ impl Story {
             at: self.now,
             tid: Tid(tid),
             tgid: Pid(tgid),
-            comm: Comm::new(b"py\x1b"),
+            comm: Comm::new(self.comm),
             kind,
         });
         self.now += Duration::from_millis(1);
+        self
+    }
+
+    /// What follows is done by threads of this name.
+    fn named(&mut self, comm: &'static str) -> &mut Story {
+        self.comm = comm.as_bytes();
         self
     }
 
@@ -224,7 +234,10 @@ impl Story {
             glyphs,
             palette: palette(color, false),
         };
-        let mut lanes = Lanes::new(page.lanes(), detail);
+        self.drawn(page, Lanes::new(page.lanes(), detail, None))
+    }
+
+    fn drawn(&self, page: Page, mut lanes: Lanes) -> String {
         let mut out = String::new();
         let mut draw = |rows: Vec<Row>| {
             for row in rows {
@@ -241,6 +254,17 @@ impl Story {
     /// Without the legend.
     fn picture(&self) -> String {
         self.on(80, Glyphs::Unicode, When::Never, Detail::Quiet)
+    }
+
+    /// The same of the processes that a filter chooses.
+    fn picture_of(&self, criteria: Criteria) -> String {
+        let page = Page {
+            width: 80,
+            glyphs: Glyphs::Unicode,
+            palette: palette(When::Never, false),
+        };
+        let filter = Some(Filter::new(criteria));
+        self.drawn(page, Lanes::new(page.lanes(), Detail::Quiet, filter))
     }
 }
 
@@ -294,6 +318,146 @@ fn the_same_in_ascii_with_the_legend() {
    18.000  |     X     12 sort is killed by SIGPIPE
    19.000  +-----'     10 sh reaps 12, zombie 1.0 ms, waited 3.0 ms
    20.000  #           10 sh exits with 3
+"
+    );
+}
+
+/// Of one child: what others do to it is told without lanes of theirs.
+#[test]
+fn outsiders_have_no_lanes() {
+    let mut story = Story::new();
+    story
+        .exec(10, "sh")
+        .fork(10, 11)
+        .fork(11, 12)
+        .fork(10, 13)
+        .exec_result(13, "/bin/ps", Some(Err(Errno::ENOENT)))
+        .clone(13, 14, THREAD, Followed::Yes)
+        .exec(12, "ls")
+        .kill(13, 12, 15, Some(Ok(0)))
+        .kill(13, 10, 15, Some(Ok(0)))
+        .killed(12, 15)
+        .reap(11, 12)
+        .exit(13, 0)
+        .reap(10, 13)
+        .exit(11, 0)
+        .reap(10, 11)
+        .exit(10, 0);
+    let below = |pid| Criteria {
+        below: vec![Ancestor::Pid(Pid(pid))],
+        ..Criteria::default()
+    };
+    assert_eq!(
+        story.picture_of(below(11)),
+        "    3.000  ●           11 sh forks 12
+    7.000  ◆           12 sh execs ls
+    8.000  ◇           13 sh sends SIGTERM to 12 ls
+   10.000  ✖           12 ls is killed by SIGTERM
+   11.000  ◇           11 sh reaps 12, zombie 1.0 ms, waited 3.0 ms
+"
+    );
+    assert_eq!(story.picture_of(below(12)), "");
+    assert_eq!(story.picture_of(below(1)), "");
+    let mut pids = Criteria {
+        pids: vec![11, 14],
+        ..Criteria::default()
+    };
+    let of_two = "    2.000  ●           10 sh forks 11
+    3.000  ◇           11 sh forks 12
+    6.000  │  ≡        13 sh: 1 more thread, 2 now
+    8.000  │  ◇        13 sh sends SIGTERM to 12 ls
+    9.000  │  ◇        13 sh sends SIGTERM to 10 sh
+   11.000  ◇  │        11 sh reaps 12, waited 3.0 ms
+   12.000  │  ■        13 sh exits with 0
+   13.000  │  ◇        10 sh reaps 13, zombie 1.0 ms, waited 3.0 ms
+   14.000  ■           11 sh exits with 0
+   15.000  ◇           10 sh reaps 11, zombie 1.0 ms, waited 3.0 ms
+";
+    assert_eq!(story.picture_of(pids.clone()), of_two);
+    // All of them: the picture is the whole one.
+    pids.pids = vec![10, 11, 12, 13];
+    assert_eq!(story.picture_of(pids), story.picture());
+}
+
+/// A process is in the picture from the event that chooses it to its end.
+#[test]
+fn lanes_by_name_and_depth() {
+    let mut story = Story::new();
+    story
+        .named("make")
+        .exec(10, "make")
+        .fork(10, 11)
+        .named("cc")
+        .exec(11, "cc")
+        .fork(11, 12)
+        .named("as")
+        .exec(12, "as")
+        .exit(12, 0)
+        .named("cc")
+        .reap(11, 12)
+        .exit(11, 0)
+        .named("make")
+        .reap(10, 11)
+        .exit(10, 0);
+    let by_name = |name: &str| Criteria {
+        names: vec![Pattern::new(name.as_bytes()).unwrap()],
+        ..Criteria::default()
+    };
+    assert_eq!(
+        story.picture_of(by_name("cc")),
+        "    3.000  ●           11 make execs cc
+    4.000  ├──╮        11 cc forks 12
+    5.000  │  ◆        12 cc execs as
+    6.000  │  ■        12 as exits with 0
+    7.000  ├──╯        11 cc reaps 12, zombie 1.0 ms, waited 3.0 ms
+    8.000  ■           11 cc exits with 0
+    9.000  ◇           10 make reaps 11, zombie 1.0 ms, waited 3.0 ms
+"
+    );
+    let depth = |most| Criteria {
+        depth: Some(most),
+        ..Criteria::default()
+    };
+    assert_eq!(
+        story.picture_of(depth(1)),
+        "    1.000  ●           10 runs make
+    2.000  ├──╮        10 make forks 11
+    3.000  │  ◆        11 make execs cc
+    4.000  │  ◇        11 cc forks 12
+    7.000  │  ◇        11 cc reaps 12, waited 3.0 ms
+    8.000  │  ■        11 cc exits with 0
+    9.000  ├──╯        10 make reaps 11, zombie 1.0 ms, waited 3.0 ms
+   10.000  ■           10 make exits with 0
+"
+    );
+    assert_eq!(story.picture_of(depth(2)), story.picture());
+    assert_eq!(story.picture_of(by_name("*")), story.picture());
+}
+
+/// Zombies of a hidden parent end with it, or where it has no child left to wait for.
+#[test]
+fn zombies_of_outsiders_end() {
+    let mut story = Story::new();
+    story
+        .exec(10, "sh")
+        .fork(10, 11)
+        .fork(10, 12)
+        .exit(11, 0)
+        .wait(10, Some(Err(libc::ECHILD)), 0, 0)
+        .exit(12, 0)
+        .exit(10, 0);
+    let children = Criteria {
+        pids: vec![11, 12],
+        ..Criteria::default()
+    };
+    assert_eq!(
+        story.picture_of(children),
+        "    2.000  ●           10 sh forks 11
+    3.000  │  ●        10 sh forks 12
+    4.000  ■  │        11 sh exits with 0
+    5.000  ◇  │        10 sh can't wait: ECHILD; gone: 11
+    6.000     ■        12 sh exits with 0
+    7.000     ◇        10 sh exits with 0; never reaped 12
 "
     );
 }

@@ -67,7 +67,9 @@ pub(super) fn creates(kind: Kind) -> &'static str {
 
 /// An error's name.
 pub(super) fn error(errno: Errno) -> String {
-    errno.name().unwrap_or_else(|| format!("error {}", errno.0))
+    errno
+        .symbol()
+        .unwrap_or_else(|| format!("error {}", errno.0))
 }
 
 /// How a process ends.

@@ -11,6 +11,7 @@ use super::words::{self, EndWords};
 use crate::clone::CloneFlags;
 use crate::config::{Fold, Glyphs, WholeLook};
 use crate::event::Stops;
+use crate::ids::Pid;
 use crate::summary::{Lifetimes, Range};
 use crate::tree::Tree;
 use crate::tree::node::{Deed, Moment, NodeId, Origin};
@@ -310,7 +311,14 @@ impl Drawer<'_> {
             });
         }
         if tree.outlived_parent(id) {
-            facts.push("outlived its parent".to_owned());
+            facts.push(match tree.adopter(id) {
+                None => "outlived its parent".to_owned(),
+                Some(Pid(0)) => {
+                    "outlived its parent, adopted outside of the pid namespace".to_owned()
+                }
+                Some(Pid(1)) => "outlived its parent, adopted by init".to_owned(),
+                Some(by) => format!("outlived its parent, adopted by {by}"),
+            });
         }
         if node.awaited() {
             facts.push("its creator still waits in vfork".to_owned());

@@ -259,6 +259,9 @@ fn whose_child_it_is_where_that_is_not_as_it_looks() {
         .clone(11, 14, CloneFlags::NEWPID.0)
         .vfork(11, 15)
         .exit(11, 0);
+    for (child, by) in [(13, 1), (14, 10)] {
+        story.adopted(child, by);
+    }
     story
         .exit(13, 0)
         .orphan(16, "o", 1)
@@ -271,8 +274,8 @@ fn whose_child_it_is_where_that_is_not_as_it_looks() {
 10 a  # alive at the end of the trace
 ├─ 11 (a)  # fork, 5.00 ms
 │  ├─ 12 (a)  # alive at the end of the trace, fork, sibling of its creator: parent 10
-│  ├─ 13 (a)  # clone VM|FS, 4.00 ms, outlived its parent
-│  ├─ 14 (a)  # alive at the end of the trace, clone NEWPID, outlived its parent
+│  ├─ 13 (a)  # clone VM|FS, 6.00 ms, outlived its parent, adopted by init
+│  ├─ 14 (a)  # alive at the end of the trace, clone NEWPID, outlived its parent, adopted by 10
 │  └─ 15 (a)  # alive at the end of the trace, vfork, outlived its parent, its creator still waits in vfork
 └─ 17 (p)  # detached, attached
 16 (o)  # alive at the end of the trace, its creator was killed before it could report it, parent 1

@@ -246,6 +246,7 @@ fn settings(stops: Stops, follow: bool) -> Settings {
         string_limit: 32,
         names: Wanted::No,
         waits: Wanted::No,
+        orphans: Wanted::No,
         environment: Wanted::No,
     }
 }

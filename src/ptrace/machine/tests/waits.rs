@@ -12,6 +12,7 @@ const fn kill(pid: u64) -> Syscall {
 fn run(stops: Stops) -> Run {
     let mut run = Run::new(stops, true);
     run.machine.settings.waits = Wanted::Yes;
+    run.machine.settings.orphans = Wanted::Yes;
     run.probe.structure = vec![0, 3, 0, 0];
     run
 }
