@@ -155,8 +155,12 @@ impl ViewKind {
     /// Whether it shows who adopts orphans.
     pub fn sees_orphans(self) -> Wanted {
         match self {
-            ViewKind::Json | ViewKind::Lanes | ViewKind::Tree => Wanted::Yes,
-            ViewKind::Text | ViewKind::Summary | ViewKind::SummaryJson => Wanted::No,
+            ViewKind::Json
+            | ViewKind::Lanes
+            | ViewKind::Tree
+            | ViewKind::Summary
+            | ViewKind::SummaryJson => Wanted::Yes,
+            ViewKind::Text => Wanted::No,
         }
     }
 

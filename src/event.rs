@@ -180,6 +180,8 @@ pub struct Start {
     pub follow: Follow,
     /// Whether waits and signals are told.
     pub waits: Wanted,
+    /// Whether it is told who adopts orphans.
+    pub orphans: Wanted,
 }
 
 /// What is traced.

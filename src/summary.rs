@@ -2,10 +2,12 @@
 //! the business of the views.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clone::Kind;
 use crate::event::Stops;
+use crate::ids::Pid;
 use crate::tree::Tree;
 use crate::tree::node::{Deed, Fate, Node, NodeId};
 use crate::tree::outline::Outline;
@@ -42,6 +44,11 @@ pub struct Summary<'a> {
     /// Processes that outlived their parents: init or a subreaper took them
     /// over.
     pub outlived: u64,
+    /// Who took them over, and how many; `None` where that is not told.
+    pub adopters: Option<Vec<(Pid, u64)>>,
+    /// The processes that ended and that nobody waited for; `None` where waits are not
+    /// told.
+    pub unreaped: Option<Vec<NodeId>>,
     /// Whether calls that failed were seen.
     pub failures_seen: FailuresSeen,
 }
@@ -184,6 +191,13 @@ impl<'a> Summary<'a> {
             outlived: of_processes()
                 .filter(|(id, _)| tree.outlived_parent(*id))
                 .count() as u64,
+            adopters: tree
+                .orphans_told()
+                .then(|| adopters(of_processes().filter_map(|(id, _)| tree.adopter(id)))),
+            unreaped: tree.waits_told().then(|| {
+                let unreaped = of_processes().filter(|(id, _)| tree.unreaped(*id));
+                unreaped.map(|(id, _)| id).collect()
+            }),
             failures_seen: match tree.start() {
                 Some(start) if start.stops == Stops::Event => FailuresSeen::No,
                 _ => FailuresSeen::Yes,
@@ -216,6 +230,17 @@ impl<'a> Summary<'a> {
         let kept: u64 = self.executed.iter().map(|row| row.count).sum();
         self.execs.saturating_sub(kept)
     }
+}
+
+/// Those that took over most first.
+fn adopters(each: impl Iterator<Item = Pid>) -> Vec<(Pid, u64)> {
+    let mut counts: BTreeMap<Pid, u64> = BTreeMap::new();
+    for adopter in each {
+        *counts.entry(adopter).or_default() += 1;
+    }
+    let mut counts: Vec<(Pid, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    counts
 }
 
 fn kinds(tree: &Tree) -> Vec<KindRow> {

@@ -134,7 +134,7 @@ fn detach_on_exit_of_root() {
         let me = running.pid();
         if mode == Mode::Seccomp {
             eventually("the program's end is told", || {
-                std::fs::read_to_string(&file).is_ok_and(|t| t.contains("+++ detached +++"))
+                std::fs::read_to_string(&file).is_ok_and(|t| t.contains("+++ no longer shown +++"))
             });
             assert!(state(me) != 'Z', "it must stay for the filter's sake");
         } else {

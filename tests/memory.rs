@@ -140,8 +140,17 @@ fn look(fold: Fold) -> Look {
     }
 }
 
+/// Who creates whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// One creates all.
+    Wide,
+    /// Each creates the next one.
+    Chain,
+}
+
 /// Writes a log of so many processes, three events each.
-fn write_log(path: &Path, processes: i32) {
+fn write_log(path: &Path, processes: i32, shape: Shape) {
     let view = View {
         kind: ViewKind::Json,
         to: Destination::File(path.to_owned()),
@@ -168,14 +177,18 @@ fn write_log(path: &Path, processes: i32) {
         stops: Stops::Seccomp,
         follow: Follow::All,
         waits: Wanted::No,
+        orphans: Wanted::No,
     };
     tell(0, 1, EventKind::Start(Box::new(start)));
     tell(0, 1, exec(0));
     for number in 1..=processes {
-        let pid = 2 + number % 30_000;
-        tell(number * 3, 1, fork(pid));
+        let (creator, pid, ends) = match shape {
+            Shape::Wide => (1, 2 + number % 30_000, 2 + number % 30_000),
+            Shape::Chain => (number, number + 1, number),
+        };
+        tell(number * 3, creator, fork(pid));
         tell(number * 3 + 1, pid, exec(number));
-        tell(number * 3 + 2, pid, exit(number));
+        tell(number * 3 + 2, ends, exit(number));
     }
     sink.finish().expect("an end");
 }
@@ -203,7 +216,7 @@ fn show(log: &Path, kind: ViewKind, fold: Fold, to: &Path) {
 #[ignore = "writes a long log to FORKTRACE_MEMORY_LOG"]
 fn a_log() {
     let path = std::env::var_os("FORKTRACE_MEMORY_LOG").expect("a path");
-    write_log(Path::new(&path), processes());
+    write_log(Path::new(&path), processes(), Shape::Wide);
 }
 
 /// One view of the whole in a process of its own, so that nothing else counts.
@@ -218,15 +231,17 @@ fn one_view() {
         .expect("one of them");
     show(&scratch.join("short"), kind, fold, &scratch.join("out"));
     let before = peak();
-    show(&scratch.join("long"), kind, fold, &scratch.join(name));
+    let log = std::env::var("FORKTRACE_MEMORY_SHAPE").expect("a log");
+    show(&scratch.join(&log), kind, fold, &scratch.join(name));
     println!("grown {}", peak() - before);
 }
 
-/// How many bytes of memory a view takes of the long log.
-fn grown(view: &str, scratch: &Path) -> usize {
+/// How many bytes of memory a view takes of a long log.
+fn grown(view: &str, log: &str, scratch: &Path) -> usize {
     let output = Command::new(std::env::current_exe().expect("this program"))
         .args(["--ignored", "--exact", "one_view", "--nocapture"])
         .env("FORKTRACE_MEMORY_VIEW", view)
+        .env("FORKTRACE_MEMORY_SHAPE", log)
         .env("FORKTRACE_MEMORY_SCRATCH", scratch)
         .output()
         .expect("this program again");
@@ -241,11 +256,11 @@ fn grown(view: &str, scratch: &Path) -> usize {
 fn a_long_log_is_shown_whole_in_little_memory() {
     let scratch = Scratch::new();
     let directory = scratch.file(".");
-    write_log(&directory.join("short"), 1);
-    write_log(&directory.join("long"), processes());
+    write_log(&directory.join("short"), 1, Shape::Wide);
+    write_log(&directory.join("long"), processes(), Shape::Wide);
     let count = processes() as usize;
     for (view, kind, _) in VIEWS {
-        let grown = grown(view, &directory);
+        let grown = grown(view, "long", &directory);
         println!("{view}: {} bytes a process", grown / count);
         let most = match kind {
             ViewKind::Text => TEXT_MAX,
@@ -269,4 +284,30 @@ fn a_long_log_is_shown_whole_in_little_memory() {
     let json: serde_json::Value = serde_json::from_str(&shown("summary-json")).expect("JSON");
     assert_eq!(json["processes_created"], count);
     assert_eq!(json["by_executed_program"][0]["count"], count + 1);
+}
+
+/// Nor does it take more where each process creates the next one, and all is drawn.
+#[test]
+fn a_chain_takes_no_more_than_a_crowd() {
+    let scratch = Scratch::new();
+    let directory = scratch.file(".");
+    write_log(&directory.join("short"), 1, Shape::Wide);
+    write_log(&directory.join("chain"), processes(), Shape::Chain);
+    let count = processes() as usize;
+    for (view, kind, _) in VIEWS {
+        if kind == ViewKind::Text {
+            continue;
+        }
+        let grown = grown(view, "chain", &directory);
+        println!("{view}: {} bytes a process of a chain", grown / count);
+        assert!(
+            grown <= BYTES_MAX * count,
+            "{view}: {} bytes a process of a chain",
+            grown / count
+        );
+    }
+    for view in ["tree", "unfolded"] {
+        let shown = std::fs::read_to_string(directory.join(view)).expect("a tree");
+        assert_eq!(shown.lines().count(), 1 + count, "{view}");
+    }
 }

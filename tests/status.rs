@@ -123,11 +123,17 @@ fn interrupted_it_leaves_the_terminal_clean() {
 /// Told to leave what it is attached to, it shows what was seen.
 #[test]
 fn detached_it_shows_what_was_seen() {
-    let Some([sleep]) = need(["sleep"]) else {
+    let Some([cat]) = need(["cat"]) else {
         return;
     };
-    let sleeper = Run::new([sleep.as_str(), "1000"]).start();
-    let pid = sleeper.pid().to_string();
+    let mut running = Run::new([cat.as_str()])
+        .stdio(Stdio::piped(), Stdio::piped(), Stdio::piped())
+        .start();
+    // Once it answers, its exec is over.
+    let mut input = running.stdin();
+    input.write_all(b"ready\n").expect("cat reads");
+    running.wait_for_out("ready\n");
+    let pid = running.pid().to_string();
     let Some(mut session) = session(&TREE, &["-p", &pid]) else {
         return;
     };
@@ -136,7 +142,7 @@ fn detached_it_shows_what_was_seen() {
     let screen = session.finish();
     let after = after_the_line(&screen);
     assert!(
-        after.contains(&format!("{pid} (sleep)  # detached, attached, ")),
+        after.contains(&format!("{pid} (cat)  # detached, attached, ")),
         "{after:?}"
     );
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::Mode;
 use common::fixture::{Truth, fixture};
+use common::program::need;
 use common::run::{Outcome, Run, Scratch, forktrace, shortened};
 use serde_json::Value;
 
@@ -206,6 +207,43 @@ fn processes_that_outlive_their_parents() {
             outlived,
             "{case}\n{tree}"
         );
+    }
+}
+
+/// A zombie that its parent looked at and left, beside one that it reaped.
+#[test]
+fn a_child_that_nobody_waits_for() {
+    let Some([python]) = need(["python3"]) else {
+        return;
+    };
+    let program = "import os
+pids = []
+for status in 3, 4:
+    pids.append(os.fork())
+    if pids[-1] == 0: os._exit(status)
+os.waitid(os.P_PID, pids[0], os.WEXITED | os.WNOWAIT)
+os.waitpid(pids[1], 0)";
+    let argv = [python.as_str(), "-c", program];
+    for mode in [Mode::Seccomp, Mode::Syscall] {
+        let (outcome, tree) = shown(mode, &["--as", "tree", "--waits"], &argv);
+        outcome.assert_code(0);
+        let line = |status: &str| tree.lines().find(|line| line.contains(status));
+        let [left, reaped] = ["# exited with 3, ", "# exited with 4, "].map(line);
+        assert!(
+            left.is_some_and(|line| line.contains(", never waited for")),
+            "{tree}"
+        );
+        assert!(
+            reaped.is_some_and(|line| !line.contains("waited")),
+            "{tree}"
+        );
+        let options = ["--as", "summary-json", "--waits"];
+        let (outcome, json) = shown(mode, &options, &argv);
+        outcome.assert_code(0);
+        let summary: Value = serde_json::from_str(&json).expect("a JSON document");
+        assert_eq!(summary["unreaped"], 1, "{mode:?}\n{json}");
+        assert_eq!(summary["unreaped_processes"][0]["exit_status"], 3, "{json}");
+        assert_eq!(summary["adopted_by"], serde_json::json!([]), "{json}");
     }
 }
 

@@ -101,6 +101,7 @@ fn start() -> Start {
         stops: Stops::Seccomp,
         follow: Follow::All,
         waits: Wanted::No,
+        orphans: Wanted::No,
     }
 }
 

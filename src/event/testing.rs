@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{
     Attached, Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Lost, Outcome,
-    Start, Stops, Target, Usage, Wanted,
+    Start, Stops, Target, Usage, Wait, Wanted,
 };
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{CloneFlags, decode};
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 use crate::memory::Regions;
+use crate::waits::{Stored, WaitCall};
 
 /// What pthread_create asks for.
 pub(crate) const THREAD: u64 = CloneFlags::VM.0
@@ -41,6 +42,7 @@ pub(crate) fn start(stops: Stops) -> Start {
         stops,
         follow: Follow::All,
         waits: Wanted::No,
+        orphans: Wanted::No,
     }
 }
 
@@ -49,6 +51,19 @@ impl Story {
         let mut story = Story::empty();
         let kind = EventKind::Start(Box::new(start(Stops::Seccomp)));
         story.push(0, "", kind);
+        story.now = Duration::ZERO;
+        story
+    }
+
+    /// The start of a trace with waits, and with who adopts whom.
+    pub(crate) fn with_waits() -> Story {
+        let mut story = Story::empty();
+        let start = Start {
+            waits: Wanted::Yes,
+            orphans: Wanted::Yes,
+            ..start(Stops::Seccomp)
+        };
+        story.push(0, "", EventKind::Start(Box::new(start)));
         story.now = Duration::ZERO;
         story
     }
@@ -240,6 +255,25 @@ impl Story {
 
     pub(crate) fn lost(&mut self, tid: i32, lost: Lost) -> &mut Story {
         self.push(tid, "", EventKind::Lost(lost))
+    }
+
+    /// wait4 that reaps this child, known by its number; with WNOWAIT it stays.
+    pub(crate) fn reaps(&mut self, tid: i32, child: i32, options: u64) -> &mut Story {
+        let syscall = Syscall {
+            abi: Abi::X86_64,
+            nr: 61,
+            args: [u64::MAX, 0x1000, options, 0, 0, 0],
+        };
+        let wait = Wait {
+            answer: Some(Ok(i64::from(child))),
+            stored: Stored {
+                status: Some(0),
+                ..Stored::default()
+            },
+            child: Some(Tid(child)),
+            ..Wait::unanswered(WaitCall::of(syscall).expect("a call that waits"))
+        };
+        self.push(tid, "", EventKind::Wait(Box::new(wait)))
     }
 
     pub(crate) fn adopted(&mut self, tid: i32, by: i32) -> &mut Story {

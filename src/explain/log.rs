@@ -186,6 +186,10 @@ impl Log {
                     self.processes.remove(&other);
                 }
                 self.learn(tid, Some(Pid(tid)));
+            } else if told.starts_with("detached ") || told.starts_with("no longer shown ") {
+                // Its end is not told, nor who gets its tid after it.
+                self.processes.remove(&tid);
+                self.unfinished.remove(&Some(tid));
             } else if told.starts_with("attached: ") {
                 let leader = told
                     .rsplit_once("thread of ")
@@ -369,6 +373,10 @@ clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>
         assert_eq!(say(&thread(40, 41)), Some(of("39")));
         say("42 +++ attached: thread of 39 +++");
         assert_eq!(say(&thread(42, 43)), Some(of("39")));
+        say("40 +++ no longer shown +++");
+        assert_eq!(say(&thread(40, 41)), unknown);
+        say("42 +++ detached +++");
+        assert_eq!(say(&thread(42, 43)), unknown);
         say("44 +++ attached +++");
         assert_eq!(say(&thread(44, 45)), unknown);
         // An exec by a thread: it goes on as the leader.

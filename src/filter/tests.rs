@@ -38,6 +38,7 @@ fn start() -> Event {
             stops: Stops::Syscall,
             follow: Follow::All,
             waits: Wanted::No,
+            orphans: Wanted::No,
         })),
     )
 }

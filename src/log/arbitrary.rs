@@ -106,9 +106,10 @@ fn start() -> impl Strategy<Value = Start> {
         ],
         prop_oneof![Just(Follow::None), Just(Follow::Threads), Just(Follow::All)],
         prop_oneof![Just(Wanted::No), Just(Wanted::Yes)],
+        prop_oneof![Just(Wanted::No), Just(Wanted::Yes)],
     )
         .prop_map(
-            |(version, wall, monotonic, target, abi, stops, follow, waits)| Start {
+            |(version, wall, monotonic, target, abi, stops, follow, waits, orphans)| Start {
                 version: String::from_utf8_lossy(&version).into_owned(),
                 wall,
                 monotonic,
@@ -117,6 +118,7 @@ fn start() -> impl Strategy<Value = Start> {
                 stops,
                 follow,
                 waits,
+                orphans,
             },
         )
 }

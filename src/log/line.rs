@@ -108,6 +108,9 @@ line! {
         /// Whether the log has waits and signals.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         waits: bool,
+        /// Whether the log says who adopts orphans.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        orphans: bool,
     }
 }
 

@@ -255,6 +255,13 @@ struct Version<'a> {
     format_version: Word<'a>,
 }
 
+fn wanted(told: bool) -> Wanted {
+    match told {
+        true => Wanted::Yes,
+        false => Wanted::No,
+    }
+}
+
 fn start(line: StartLine<'_>) -> Result<Event, Trouble> {
     let target = match (line.command, line.pids) {
         (Some(command), _) => {
@@ -276,10 +283,8 @@ fn start(line: StartLine<'_>) -> Result<Event, Trouble> {
         abi: known("abi", line.abi)?,
         stops: known("stops", line.stops)?,
         follow: known("follow", line.follow)?,
-        waits: match line.waits {
-            true => Wanted::Yes,
-            false => Wanted::No,
-        },
+        waits: wanted(line.waits),
+        orphans: wanted(line.orphans),
     };
     Ok(event!(line, EventKind::Start(Box::new(start))))
 }

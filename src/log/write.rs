@@ -141,6 +141,7 @@ fn start_line<'a>(event: &'a Event, start: &'a Start) -> StartLine<'a> {
         stops: Of::Known(start.stops),
         follow: Of::Known(start.follow),
         waits: start.waits == Wanted::Yes,
+        orphans: start.orphans == Wanted::Yes,
     })
 }
 

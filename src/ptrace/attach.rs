@@ -261,15 +261,21 @@ fn is_kernel_thread(tid: Tid) -> bool {
     flags.is_some_and(|flags| flags & PF_KTHREAD != 0)
 }
 
-/// The threads of a process; none if there is no such process.
+/// The threads of a process, its leader first; none if there is no such process.
 fn threads(pid: Pid) -> io::Result<Vec<Tid>> {
     let mut tids: Vec<Tid> = match numbers(&format!("/proc/{pid}/task")) {
         Ok(numbers) => numbers.into_iter().map(Tid).collect(),
         Err(error) if is_gone(&error) => Vec::new(),
         Err(error) => return Err(error),
     };
-    tids.sort_unstable();
+    leader_first(pid, &mut tids);
     Ok(tids)
+}
+
+/// Sorts threads: a process is told before its threads, whose numbers may be
+/// smaller where they began anew.
+fn leader_first(pid: Pid, tids: &mut [Tid]) {
+    tids.sort_unstable_by_key(|tid| (*tid != Tid::from(pid), *tid));
 }
 
 /// The names in a directory that are numbers.
@@ -335,6 +341,13 @@ fn processes(targets: &Targets) -> io::Result<Vec<Pid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_seized_before_its_threads() {
+        let mut tids = [Tid(300), Tid(32_000), Tid(31_999), Tid(301)];
+        leader_first(Pid(31_999), &mut tids);
+        assert_eq!(tids, [Tid(31_999), Tid(300), Tid(301), Tid(32_000)]);
+    }
 
     #[test]
     fn a_refusal_names_the_setting_that_is_to_blame() {

@@ -263,6 +263,7 @@ impl Tracer {
             stops: how.stops,
             follow: how.follow,
             waits: how.waits,
+            orphans: how.orphans,
         };
         let mut tracer = Tracer {
             machine: Machine::new(settings, start),

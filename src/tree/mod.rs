@@ -6,24 +6,28 @@
 //! It is built while events come and asked at any time; memory is some 100 bytes
 //! a process, and its command, where that is new (see [`strings`]).
 
+mod deeds;
+mod found;
 mod grow;
 pub mod node;
 pub mod outline;
 mod picks;
+mod reaped;
 pub mod strings;
 pub mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::clone::{CloneFlags, Kind};
-use crate::event::Start;
+use crate::clone::Kind;
+use crate::event::{Start, Wanted};
 use crate::ids::{Pid, Tid};
 pub use picks::Seen;
 
-use node::{Fate, How, HowId, Marks, Moment, Node, NodeId, Origin};
+use deeds::Recent;
+use node::{Fate, How, HowId, Marks, Moment, NOBODY, Node, NodeId, Origin};
 use picks::Picks;
 use strings::Texts;
 use tally::Tally;
@@ -45,10 +49,19 @@ pub struct Tree {
     nodes: Vec<Node>,
     moments: Vec<Moment>,
     live: HashMap<Tid, Live>,
+    /// What processes of which a thread lives did last.
+    recent: HashMap<NodeId, Recent>,
     /// Pids that children have in a namespace of their own.
     own_pids: HashMap<NodeId, i32>,
+    /// Whose children those are that were made siblings of their creators
+    /// (CLONE_PARENT).
+    siblings: HashMap<NodeId, u32>,
     /// Who took over those that outlived their parents, where that was told.
     adopters: HashMap<NodeId, Pid>,
+    /// Processes that ended and that nobody waited for yet, where waits are told.
+    zombies: HashMap<Pid, NodeId>,
+    /// Processes that waited for children which can't be told from each other.
+    vague: HashSet<NodeId>,
     texts: Texts,
     hows: Vec<How>,
     how_ids: HashMap<How, HowId>,
@@ -68,13 +81,8 @@ struct Live {
     node: u32,
     /// When it was born.
     born: Duration,
-    /// Whether its creation counts.
+    /// Whether its lifetime counts: its creation was seen, and counts.
     counts: bool,
-    /// The process's last exec and last failure among the moments, and how
-    /// many moments there are; kept with the first thread.
-    last_exec: u32,
-    last_failure: u32,
-    moments: u32,
 }
 
 impl Tree {
@@ -86,8 +94,12 @@ impl Tree {
             nodes: Vec::new(),
             moments: Vec::new(),
             live: HashMap::new(),
+            recent: HashMap::new(),
             own_pids: HashMap::new(),
+            siblings: HashMap::new(),
             adopters: HashMap::new(),
+            zombies: HashMap::new(),
+            vague: HashSet::new(),
             texts: Texts::default(),
             hows: Vec::new(),
             how_ids: HashMap::new(),
@@ -166,24 +178,22 @@ impl Tree {
     /// The process that gets a process's exit signal, if it is in the tree:
     /// the one that created it, but for CLONE_PARENT.
     pub fn real_parent(&self, id: NodeId) -> Option<NodeId> {
-        let mut at = id;
-        loop {
-            let parent = self.node(at).parent()?;
-            match self.origin(at) {
-                Origin::Created(how)
-                    if how.flags.has(CloneFlags::PARENT) && !self.node(at).is_thread() =>
-                {
-                    at = parent;
-                }
-                _ => return Some(parent),
-            }
+        match self.siblings.get(&id) {
+            Some(parent) => Some(NodeId(*parent)).filter(|_| *parent != NOBODY),
+            None => self.node(id).parent(),
         }
     }
 
-    /// Whether a process lived on when the one that it was a child of had
-    /// ended: then init or a subreaper took it over.
+    /// Whether a process lived on when the one that it was a child of had ended: then
+    /// init or a subreaper took it over. That is told, but for those that ended before
+    /// anybody could look: of these the times of both ends say it, but where the parent
+    /// was killed. Those that are killed together end in any order.
     pub fn outlived_parent(&self, id: NodeId) -> bool {
+        if self.adopters.contains_key(&id) {
+            return true;
+        }
         let node = self.node(id);
+        let told = self.orphans_told() && node.marks.has(Marks::CREATED);
         let Some(parent) = self.real_parent(id).filter(|_| !node.is_thread()) else {
             return false;
         };
@@ -192,7 +202,15 @@ impl Tree {
             node.fate(),
             Fate::NotFollowed | Fate::Untraced | Fate::Unseen
         );
-        seen && parent.fate().ended() && (!node.fate().ended() || parent.ended < node.ended)
+        let killed = matches!(parent.fate(), Fate::Killed { .. });
+        let by_times = parent.fate().ended() && !(told && killed);
+        seen && by_times && (!node.fate().ended() || parent.ended < node.ended)
+    }
+
+    /// Whether the trace tells who took over those that outlived their parents.
+    pub fn orphans_told(&self) -> bool {
+        let told = |start: &Start| start.orphans == Wanted::Yes;
+        !self.adopters.is_empty() || self.start.as_ref().is_some_and(told)
     }
 
     /// Who took it over when its parent ended, at last: init or a subreaper, 0 for

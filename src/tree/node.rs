@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::strings::CommandId;
 use crate::abi::Call;
-use crate::clone::{CloneFlags, Kind, Request, Stack};
+use crate::clone::{Body, CloneFlags, Kind, Request, Spec, Stack};
 use crate::event::Usage;
 use crate::ids::{Errno, Pid, Signal, Tid};
 
@@ -52,8 +52,10 @@ pub enum StackGiven {
 pub enum Decoded {
     /// They could.
     Yes,
-    /// Not those of this clone3.
-    No,
+    /// Those of this clone3 are not in the caller's memory.
+    Unreadable,
+    /// The structure of this clone3 is smaller than any version of it.
+    TooSmall,
 }
 
 impl How {
@@ -68,9 +70,13 @@ impl How {
                 Stack::Callers => StackGiven::No,
                 _ => StackGiven::Yes,
             },
-            decoded: match request.is_decoded() {
-                true => Decoded::Yes,
-                false => Decoded::No,
+            decoded: match &request.spec {
+                Spec::Clone3(clone3) => match clone3.body {
+                    Body::TooSmall => Decoded::TooSmall,
+                    Body::Unreadable => Decoded::Unreadable,
+                    Body::Read { .. } => Decoded::Yes,
+                },
+                _ => Decoded::Yes,
             },
         }
     }
@@ -314,7 +320,8 @@ impl Node {
 
     /// How long it lived, where both ends were seen.
     pub fn lived(&self) -> Option<Duration> {
-        let seen = !self.marks.has(Marks::ATTACHED) && self.fate().ended();
+        let begins = [Marks::CREATED, Marks::LAUNCHED, Marks::ORPHAN];
+        let seen = begins.iter().any(|mark| self.marks.has(*mark)) && self.fate().ended();
         seen.then(|| self.ended().saturating_sub(self.born()))
     }
 

@@ -110,7 +110,10 @@ impl Texts {
         let mut left = if full { NEW_BYTES } else { usize::MAX };
         let most = if full { ARGUMENTS } else { usize::MAX };
         let mut code = vec![EXEC];
-        let WordId(program) = self.word(program(call));
+        // Half of it, so that something is left for the path.
+        let mut half = left / 2;
+        let (WordId(program), _) = self.cut(program(call), &mut half);
+        left -= left / 2 - half;
         push_number(&mut code, program);
         self.encode(&mut code, &call.path, &mut left);
         match &call.argv {
@@ -146,18 +149,23 @@ impl Texts {
             push_number(code, 0);
             return;
         };
-        let known = self.words.find(&self.hasher, bytes);
-        let (kept, cut) = match known {
-            Some(_) => (&bytes[..], false),
+        let (word, cut) = self.cut(bytes, left);
+        let cut = if cut || *truncated { CUT } else { 0 };
+        push_number(code, (word.0 + 1) | cut);
+    }
+
+    /// Keeps a word, or what of it fits in the bytes that are left, where it is new;
+    /// and whether it was cut.
+    fn cut(&mut self, bytes: &[u8], left: &mut usize) -> (WordId, bool) {
+        let length = match self.words.find(&self.hasher, bytes) {
+            Some(_) => bytes.len(),
             None => {
                 let length = bytes.len().min(*left);
                 *left -= length;
-                (&bytes[..length], length < bytes.len())
+                length
             }
         };
-        let word = self.word(kept);
-        let cut = if cut || *truncated { CUT } else { 0 };
-        push_number(code, (word.0 + 1) | cut);
+        (self.word(&bytes[..length]), length < bytes.len())
     }
 
     /// What is kept of a command.
@@ -191,8 +199,8 @@ impl Texts {
         }
     }
 
-    /// The word that names the program of a command: the last part of its
-    /// path.
+    /// The word that names the program of a command: the last part of its path, or
+    /// the beginning of that, where too much is kept already.
     pub fn program(&self, id: CommandId) -> WordId {
         let code = self.commands.get(id.0);
         WordId(take_number(&mut code.get(1..).unwrap_or_default()))
@@ -412,6 +420,31 @@ mod tests {
         let last = texts.get(id);
         assert!(last.more && last.argv[0].cut);
         assert_eq!(last.argv.len(), ARGUMENTS);
+    }
+
+    /// Nor do programs escape the bound whose names are long, and each another.
+    #[test]
+    fn names_of_programs_are_bounded_too() {
+        let mut texts = Texts::default();
+        let size = |texts: &Texts| texts.words.size() + texts.commands.size();
+        texts.word(&vec![b'x'; FREE]);
+        for by_descriptor in [false, true] {
+            let before = size(&texts);
+            for number in 0..100 {
+                let name = format!("{by_descriptor}{number}{}", "x".repeat(4000));
+                let (path, first) = match by_descriptor {
+                    false => (format!("/bin/{name}"), "x".to_owned()),
+                    true => (String::new(), name),
+                };
+                texts.exec(&call(text(path.as_bytes()), vec![text(first.as_bytes())]));
+            }
+            let grown = size(&texts) - before;
+            assert!(grown / 100 < 160, "{} bytes a command", grown / 100);
+        }
+        let id = texts.exec(&call(text(&[b'p'; 100]), vec![]));
+        assert_eq!(texts.bytes(texts.program(id)), [b'p'; NEW_BYTES / 2]);
+        assert_eq!(texts.get(id).path.bytes, Some(&[b'p'; NEW_BYTES / 2][..]));
+        assert!(texts.get(id).path.cut);
     }
 
     proptest! {

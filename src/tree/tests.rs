@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use std::time::Duration;
 
-use super::grow::MOMENTS;
+use super::deeds::MOMENTS;
 use super::node::{Deed, Fate, Node, NodeId, Origin};
 use super::outline::{Item, Outline};
 use super::strings::CommandId;
@@ -128,6 +128,56 @@ fn who_created_and_whose_child_it_is() {
     }
 }
 
+/// Where adoptions are told the order in which ends are seen says nothing: those that
+/// are killed together end in any.
+#[test]
+fn who_outlived_its_parent_is_told_rather_than_timed() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(10, 13);
+    story.kill(11, 9).kill(10, 9).adopted(13, 1).kill(12, 9);
+    story.kill(13, 9);
+    let told = tree(&story);
+    let outlived = |tree: &Tree| [11, 12, 13].map(|pid| tree.outlived_parent(find(tree, pid)));
+    assert_eq!(outlived(&told), [false, false, true]);
+    // A log may not tell: then the times are all there is.
+    story.events.remove(0);
+    story
+        .events
+        .retain(|event| !matches!(event.kind, EventKind::Orphaned { .. }));
+    assert_eq!(outlived(&tree(&story)), [false, true, true]);
+}
+
+#[test]
+fn who_is_never_waited_for() {
+    const WNOWAIT: u64 = 0x0100_0000;
+    let unreaped = |story: &Story| -> Vec<i32> {
+        let tree = tree(story);
+        let those = tree.nodes().filter(|(id, _)| tree.unreaped(*id));
+        those.map(|(_, node)| node.pid().0).collect()
+    };
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(10, 13);
+    for child in [11, 12, 13] {
+        story.exit(child, 0);
+    }
+    story.reaps(10, 11, 0).reaps(10, 12, WNOWAIT);
+    assert_eq!(unreaped(&story), [12, 13]);
+    // One whose pid is given away was reaped, whoever saw it.
+    story.fork(10, 13).fork(10, 14).fork(14, 15).exit(15, 0);
+    assert_eq!(unreaped(&story), [12, 15]);
+    // A parent that is killed can't wait any more; one that exits could have.
+    let mut killed = Story::with_waits();
+    killed.events = story.events.clone();
+    killed.kill(14, 9);
+    assert_eq!(unreaped(&killed), [12, 14]);
+    // The first one is forktrace's to wait for, and an orphan somebody's else.
+    story.exit(14, 0).exit(10, 0).adopted(13, 1).exit(13, 0);
+    assert_eq!(unreaped(&story), [12, 14, 15]);
+    let mut untold = Story::new();
+    untold.exec(10, "a").fork(10, 11).exit(11, 0).exit(10, 0);
+    assert_eq!(unreaped(&untold), [0; 0]);
+}
+
 #[test]
 fn pids_are_used_again() {
     let mut story = Story::new();
@@ -178,6 +228,39 @@ fn failures_stand_where_they_happened() {
     assert_eq!(deeds(&tree, 11), ["CallerKilled x1"]);
     assert_eq!(tree.tally().failures(), 5);
     assert_eq!(tree.tally().creations(), 1);
+}
+
+/// What failed before a child or an exec is not what failed after it.
+#[test]
+fn the_same_failure_around_something_else_stands_twice() {
+    let mut story = Story::new();
+    story.exec(10, "a").fork_fails(10, 11).fork_fails(10, 11);
+    story.fork(10, 11).fork_fails(10, 11).exec(10, "b");
+    story.fork_fails(10, 11).exec_fails(10, "c", 2);
+    story.fork_fails(10, 11).thread(10, 12).fork_fails(12, 11);
+    let again = "Errno(Errno(11)) x1";
+    let all = |threads| {
+        let tree = tree_with(&story, threads);
+        let process = |deed: &String| deed != "child 12";
+        deeds(&tree, 10)
+            .into_iter()
+            .filter(process)
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        "exec a",
+        "Errno(Errno(11)) x2",
+        "child 11",
+        again,
+        "exec b",
+        again,
+        "ENOENT for c",
+    ];
+    // A thread stands between only where it is shown.
+    assert_eq!(all(Threads::Counted)[..7], expected);
+    assert_eq!(all(Threads::Counted)[7..], ["Errno(Errno(11)) x2"]);
+    assert_eq!(all(Threads::Kept)[..7], expected);
+    assert_eq!(all(Threads::Kept)[7..], [again, again]);
 }
 
 #[test]
@@ -273,6 +356,76 @@ fn what_was_there_before_and_what_is_left() {
     assert_eq!(tree.node(find(&tree, 30)).lived(), None);
 }
 
+/// Tids begin anew somewhere: then threads have smaller ones than their leader.
+#[test]
+fn a_thread_that_is_told_first_gives_its_process_no_name() {
+    let name = |tree: &Tree, pid| {
+        let node = tree.node(find(tree, pid));
+        let path = |command| tree.texts().get(command).path.bytes.map(<[u8]>::to_vec);
+        [path(node.first()), path(node.current())]
+    };
+    let mut story = Story::empty();
+    story.attach(7, 7, "parent", 1).attach(21, 90, "worker", 7);
+    let before = tree(&story);
+    // Its leader may be a zombie: then the threads are all that is known.
+    let [process, parent] = [90, 7].map(|pid| find(&before, pid));
+    assert_eq!(before.origin(process), Origin::Attached);
+    assert_eq!(before.node(process).parent(), Some(parent));
+    assert_eq!(name(&before, 90), [0, 1].map(|_| Some(b"worker".to_vec())));
+    let story = story.attach(90, 90, "srv", 7).attach(22, 90, "worker", 7);
+    let after = tree(story);
+    assert_eq!(name(&after, 90), [0, 1].map(|_| Some(b"srv".to_vec())));
+    assert_eq!(
+        (after.len(), after.node(find(&after, 90)).threads()),
+        (2, 2)
+    );
+    assert_eq!(after.node(find(&after, 90)).parent(), Some(find(&after, 7)));
+    // An exec tells more than a name.
+    let mut story = Story::empty();
+    story.attach(21, 90, "worker", 7).exec(90, "b");
+    let tree = tree(story.attach(90, 90, "srv", 7));
+    assert_eq!(name(&tree, 90)[1], Some(b"b".to_vec()));
+    assert_eq!(tree.parent_outside(find(&tree, 90)), Some(Pid(7)));
+}
+
+/// Of what was there already nobody knows how long it lives.
+#[test]
+fn lifetimes_are_those_whose_beginning_was_seen() {
+    for threads in [Threads::Counted, Threads::Kept] {
+        let mut story = Story::empty();
+        story.attach(20, 20, "srv", 7).attach(21, 20, "srv", 7);
+        story.attach(22, 20, "srv", 7).thread(21, 23);
+        // Nor of what a log leaves out.
+        story.fork(30, 31);
+        for tid in [21, 22, 23, 20, 31, 30] {
+            story.exit(tid, 0);
+        }
+        let tree = tree_with(&story, threads);
+        assert_eq!(tree.tally().thread_lives.count(), 1);
+        let known = |(_, node): &(NodeId, &Node)| node.lived().is_some();
+        let known: Vec<i32> = tree
+            .nodes()
+            .filter(known)
+            .map(|(_, node)| node.pid().0)
+            .collect();
+        match threads {
+            Threads::Counted => assert_eq!(known, [31]),
+            Threads::Kept => assert_eq!(known, [23, 31]),
+        }
+    }
+}
+
+/// A leader that ended before the thread that takes its place is there once.
+#[test]
+fn an_exec_without_a_leader_adds_no_process() {
+    let mut story = Story::new();
+    story.exec(10, "a").thread(10, 11).exit(10, 0);
+    story.exec_by_thread(11, 10, "b").exit(10, 1);
+    let tree = tree(&story);
+    assert_eq!(tree.len(), 1);
+    assert_eq!(tree.node(find(&tree, 10)).fate(), Fate::Exited(1));
+}
+
 #[test]
 fn levels_and_their_peaks() {
     let mut story = Story::new();
@@ -298,6 +451,18 @@ fn levels_and_their_peaks() {
     );
 }
 
+/// What is traced on in silence lives on, also where it is not shown any more.
+#[test]
+fn what_is_no_longer_shown_counts_among_those_at_once() {
+    for (lost, peak) in [(Lost::Silenced, 3), (Lost::Detached, 2)] {
+        let mut story = Story::new();
+        story.exec(10, "a").fork(10, 11).lost(11, lost).fork(10, 12);
+        let tree = tree(&story);
+        assert_eq!(tree.tally().processes.peak, peak, "{lost:?}");
+        assert_eq!(tree.tally().threads.peak, peak, "{lost:?}");
+    }
+}
+
 #[test]
 fn moments_of_one_process_are_bounded() {
     let mut story = Story::new();
@@ -318,6 +483,28 @@ fn moments_of_one_process_are_bounded() {
         .map(|moment| moment.count)
         .sum();
     assert_eq!(failed, 1000);
+}
+
+/// A leader may end before its threads: these go on, and so does what is kept of them.
+#[test]
+fn moments_are_bounded_without_a_leader() {
+    let mut story = Story::new();
+    story.exec(10, "a").thread(10, 11).exit(10, 0);
+    for number in 0..1000 {
+        story
+            .exec_fails(11, &format!("p{number}"), 2)
+            .fork_fails(11, 11 + number % 2);
+    }
+    let grown = tree(&story);
+    assert!(grown.moments().len() <= MOMENTS as usize + 1);
+    // Also where one after the other takes the leader's place.
+    for number in 0..1000 {
+        story
+            .exec_by_thread(11, 10, "b")
+            .fork_fails(10, 11 + number % 2);
+        story.thread(10, 11).exit(10, 0);
+    }
+    assert!(tree(&story).moments().len() <= MOMENTS as usize + 1);
 }
 
 /// One step of a trace that no source would tell.

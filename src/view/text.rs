@@ -151,12 +151,16 @@ impl Format {
                 });
             }
             EventKind::Lost(lost) => {
-                self.palette.paint(out, Part::Exit, |out| {
-                    out.push_str("+++ detached +++");
-                });
+                let words = match lost {
+                    Lost::Detached => "+++ detached +++",
+                    Lost::Silenced => "+++ no longer shown +++",
+                };
+                self.palette
+                    .paint(out, Part::Exit, |out| out.push_str(words));
                 if *lost == Lost::Silenced {
                     self.meaning(out, || {
-                        "nothing more is shown of it; its filter needs forktrace to stay".to_owned()
+                        "it runs on, traced in silence: its filter needs forktrace to stay"
+                            .to_owned()
                     });
                 }
             }
@@ -429,6 +433,7 @@ mod tests {
                     stops: Stops::Event,
                     follow: Follow::All,
                     waits: Wanted::No,
+                    orphans: Wanted::No,
                 })),
             ),
             event(4280, create(fork, child(4281, 4281, 4281))),
@@ -533,7 +538,7 @@ mod tests {
 4290 execve(\"/bin/e\", [\"e\\33[31m\", 0x66, ...], /* 1 var */) = 0
 4290 execve(???) = 0
 4291 +++ attached: \"a\\\"b\", thread of 4280, 7 in its pid namespace +++
-4291 +++ detached +++
+4291 +++ no longer shown +++
 # 4292 calls ptrace: what forktrace traces can't be traced by another (EPERM)
 4281 +++ exited with 3 +++
 4280 +++ killed by SIGSEGV (core dumped) +++
@@ -628,7 +633,7 @@ mod tests {
 4290<a\\\"b> 1795594391.010500 (+     0.001500) execve(\"/bin/e\", [\"e\\33[31m\", 0x66, ...], /* 1 var */) = 0 <2.000000>  # process...
 4290<a\\\"b> 1795594391.012000 (+     0.001500) execve(???) = 0 <2.000000>  # process...
 4291<a\\\"b> 1795594391.013500 (+     0.001500) +++ attached: \"a\\\"b\", thread of 4280, 7 in its pid namespace +++
-4291<a\\\"b> 1795594391.015000 (+     0.001500) +++ detached +++  # nothing...
+4291<a\\\"b> 1795594391.015000 (+     0.001500) +++ no longer shown +++  # it runs...
 # 4292 calls ptrace: what forktrace traces can't be traced by another (EPERM)
 4281<a\\\"b> 1795594391.018000 (+     0.003000) +++ exited with 3 +++
 4280<a\\\"b> 1795594391.019500 (+     0.001500) +++ killed by SIGSEGV (core dumped) +++

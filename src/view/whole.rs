@@ -4,6 +4,18 @@ use crate::event::Event;
 use crate::filter::Filter;
 use crate::tree::{Threads, Tree};
 
+/// Whether a trace is told to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// It is.
+    Whole,
+    /// It breaks off: tracing failed, or the recording was cut short.
+    BrokenOff,
+}
+
+/// What stands above what is shown of a trace that breaks off.
+pub(super) const BREAKS_OFF: &str = "# the recording breaks off";
+
 /// A tree behind a filter, if there is one.
 #[derive(Debug)]
 pub(super) struct Whole {

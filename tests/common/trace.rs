@@ -341,7 +341,7 @@ fn parse_end(text: &str) -> Option<Event> {
     if let Some(by) = text.strip_prefix("orphaned: parent ") {
         return by.parse().ok().map(Event::Orphaned);
     }
-    if text == "detached" {
+    if text == "detached" || text == "no longer shown" {
         return Some(Event::Detached);
     }
     // What is unknown is not said.

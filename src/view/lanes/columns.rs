@@ -2,6 +2,7 @@
 //! reaped. Where none is free it is one of those in the last column, which are only
 //! counted.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -27,8 +28,6 @@ pub(super) struct Process {
     pub(super) state: State,
     /// Threads that it has, its first one among them.
     pub(super) threads: u32,
-    /// Whether it ever had a child.
-    pub(super) bears: bool,
 }
 
 /// Whether a process is in the picture.
@@ -56,6 +55,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Columns {
     processes: FxHashMap<Pid, Process>,
+    /// The children that are there of each process, whether it is there itself or not.
+    children: FxHashMap<Pid, BTreeSet<Pid>>,
     /// Who is in each column but the last one.
     taken: Vec<Option<Pid>>,
     /// How many columns a row has: as many as were needed so far, in steps, so that
@@ -73,6 +74,7 @@ impl Columns {
     pub(super) fn new(lanes: usize) -> Columns {
         Columns {
             processes: FxHashMap::default(),
+            children: FxHashMap::default(),
             taken: vec![None; lanes - 1],
             shown: STEP.min(lanes),
             counted: 0,
@@ -109,26 +111,27 @@ impl Columns {
 
     /// Children of a process that are there, in order.
     pub(super) fn children(&self, parent: Pid) -> Vec<Pid> {
-        if !self.get(parent).is_some_and(|process| process.bears) {
-            return Vec::new();
-        }
-        let mut children: Vec<Pid> = self
-            .processes
-            .iter()
-            .filter(|(_, process)| process.parent == Some(parent))
-            .map(|(pid, _)| *pid)
-            .collect();
-        children.sort_unstable();
-        children
+        let children = self.children.get(&parent).into_iter().flatten();
+        children.copied().collect()
     }
 
     /// Makes a process the child of another.
     pub(super) fn bear(&mut self, parent: Pid, child: Pid) {
-        if let Some(process) = self.get_mut(parent) {
-            process.bears = true;
+        let Some(process) = self.processes.get_mut(&child) else {
+            return;
+        };
+        if let Some(former) = process.parent.replace(parent) {
+            self.forget_child(former, child);
         }
-        if let Some(process) = self.get_mut(child) {
-            process.parent = Some(parent);
+        self.children.entry(parent).or_default().insert(child);
+    }
+
+    fn forget_child(&mut self, parent: Pid, child: Pid) {
+        if let Some(children) = self.children.get_mut(&parent) {
+            children.remove(&child);
+            if children.is_empty() {
+                self.children.remove(&parent);
+            }
         }
     }
 
@@ -157,11 +160,10 @@ impl Columns {
             name,
             presence: Presence::Hidden,
             column: None,
-            parent,
+            parent: None,
             adopted: false,
             state: State::Live,
             threads: 1,
-            bears: false,
         };
         self.processes.insert(pid, process);
         if let Some(parent) = parent {
@@ -216,6 +218,11 @@ impl Columns {
     /// A process is gone from the picture.
     pub(super) fn remove(&mut self, pid: Pid) -> Option<Process> {
         let process = self.processes.remove(&pid)?;
+        if let Some(parent) = process.parent {
+            self.forget_child(parent, pid);
+        }
+        // They are nobody's that is there: its pid may be given away.
+        self.children.remove(&pid);
         match (process.presence, process.column) {
             (_, Some(column)) => self.taken[column] = None,
             (Presence::Shown, None) => self.counted -= 1,

@@ -240,6 +240,10 @@ impl Lanes {
     pub(super) fn attached(&mut self, event: &Event, attached: &Attached) {
         let (at, pid) = (event.at, event.tgid);
         if Pid::from(event.tid) != pid {
+            if self.columns.get(pid).is_none() {
+                let chosen = self.about.chosen.own;
+                self.add(pid, String::new(), Some(attached.parent), presence(chosen));
+            }
             return self.thread(at, pid, true);
         }
         let mut name = String::new();
@@ -252,7 +256,17 @@ impl Lanes {
         if chosen {
             self.comes(at);
         }
-        self.add(pid, name, Some(attached.parent), presence(chosen));
+        match self.columns.get_mut(pid) {
+            // Threads of it came first.
+            Some(process) if process.name.is_empty() && !attached.orphan => {
+                process.name = name;
+                self.columns.bear(attached.parent, pid);
+                if chosen && self.columns.column(pid).is_none() {
+                    self.columns.show(pid);
+                }
+            }
+            _ => self.add(pid, name, Some(attached.parent), presence(chosen)),
+        }
         self.alone(at, pid, glyph, words.to_owned());
     }
 }

@@ -6,7 +6,7 @@ use super::columns::{Columns, Presence};
 use super::row::{Canvas, Glyph, Margin, Row, Side};
 use super::words;
 use crate::config::Detail;
-use crate::event::{Event, EventKind, Start, Wanted};
+use crate::event::{Event, EventKind, Lost, Start, Wanted};
 use crate::filter::{Chosen, Filter};
 use crate::ids::{Errno, Pid, Tid};
 
@@ -112,8 +112,12 @@ impl Lanes {
                 self.end(at, pid, ended.end);
             }
             EventKind::End(_) => self.thread(at, pid, false),
-            EventKind::Lost(_) if Pid::from(event.tid) == pid => {
-                self.alone(at, pid, Glyph::Alone, " is let go".to_owned());
+            EventKind::Lost(lost) if Pid::from(event.tid) == pid => {
+                let words = match lost {
+                    Lost::Detached => " is let go",
+                    Lost::Silenced => " is no longer shown",
+                };
+                self.alone(at, pid, Glyph::Alone, words.to_owned());
                 self.columns.remove(pid);
             }
             EventKind::Lost(_) => self.thread(at, pid, false),

@@ -57,6 +57,7 @@ impl Story {
             stops: Stops::Seccomp,
             follow: Follow::All,
             waits,
+            orphans: waits,
         };
         self.push(0, 0, EventKind::Start(Box::new(start)));
     }
@@ -703,9 +704,48 @@ fn what_was_there_before_and_what_is_let_go() {
         ⋮  │  │        1.5 s
  1504.000  ├──┼──╮     10 \"py\\33\" forks 13
  1505.000  │  ◇  │     12 \"py\\33\" is let go
- 1506.000  │     ◇     13 \"py\\33\" is let go
+ 1506.000  │     ◇     13 \"py\\33\" is no longer shown
 "
     );
+}
+
+/// Each end looks at the children of that process, not at all there are.
+#[test]
+fn a_chain_that_ends_link_by_link() {
+    const LENGTH: i32 = 100_000;
+    let mut story = Story::new();
+    story.exec(1, "deep");
+    for pid in 1..LENGTH {
+        story.fork(pid, pid + 1);
+    }
+    for pid in 1..=LENGTH {
+        story.exit(pid, 0);
+    }
+    let mut lanes = Lanes::new(20, Detail::Normal, None);
+    let rows = story.events.iter().flat_map(|event| lanes.event(event));
+    let orphans =
+        |row: &Row| matches!(row, Row::Lanes { words, .. } if words.contains("orphans: "));
+    assert_eq!(rows.filter(orphans).count(), LENGTH as usize - 1);
+}
+
+/// A thread may be told before its leader: it is counted all the same.
+#[test]
+fn threads_that_come_before_their_leader_are_counted() {
+    let mut story = Story::new();
+    let attached = || {
+        EventKind::Attached(Box::new(Attached {
+            parent: Pid(1),
+            own: 0,
+            orphan: false,
+        }))
+    };
+    for tid in [8, 9, 10, 11] {
+        story.push(tid, 10, attached());
+    }
+    story.push(8, 10, EventKind::End(End::Exited(0).into()));
+    let shown = story.picture();
+    assert!(shown.contains(": 2 more threads, 3 now"), "{shown}");
+    assert!(shown.contains(": 1 threads begin, 1 end, 3 now"), "{shown}");
 }
 
 /// More than there are lanes for; the rest comes in as lanes are free.

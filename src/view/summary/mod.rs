@@ -13,7 +13,7 @@ use super::output::Output;
 use super::style::{Palette, Part};
 use super::tree::words;
 use super::units::{Span, columns, cut, plural};
-use super::whole::Whole;
+use super::whole::{BREAKS_OFF, Extent, Whole};
 use crate::clone::Kind;
 use crate::config::{Glyphs, TOP, WholeLook};
 use crate::event::{Event, Target};
@@ -52,7 +52,7 @@ impl SummaryView {
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self, extent: Extent) -> io::Result<()> {
         // What never began is nothing to sum up.
         let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
             return Ok(());
@@ -62,7 +62,7 @@ impl SummaryView {
             look: self.look,
             width: self.output.columns(),
         };
-        self.output.write_lines(text(&tree, style))?;
+        self.output.write_lines(text(&tree, extent, style))?;
         self.output.flush()
     }
 }
@@ -82,14 +82,18 @@ impl Sink for SummaryView {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.write()
+        self.write(Extent::Whole)
+    }
+
+    fn break_off(&mut self) -> io::Result<()> {
+        self.write(Extent::BrokenOff)
     }
 }
 
 impl Drop for SummaryView {
     /// Whatever ended the trace, what was seen is counted.
     fn drop(&mut self) {
-        let _ = self.write();
+        let _ = self.write(Extent::BrokenOff);
     }
 }
 
@@ -102,7 +106,7 @@ struct Style {
 }
 
 /// The summary of a tree.
-fn text(tree: &Tree, style: Style) -> String {
+fn text(tree: &Tree, extent: Extent, style: Style) -> String {
     let top = style.look.top.unwrap_or(TOP);
     let summary = Summary::new(tree, top);
     let writer = Writer {
@@ -112,6 +116,11 @@ fn text(tree: &Tree, style: Style) -> String {
         glyphs: style.look.glyphs,
     };
     let mut out = String::new();
+    if extent == Extent::BrokenOff {
+        let palette = style.palette;
+        palette.paint(&mut out, Part::Meaning, |out| out.push_str(BREAKS_OFF));
+        out.push('\n');
+    }
     writer.facts(&mut out);
     for (table, top) in [
         (writer.kinds(), usize::MAX),
@@ -123,6 +132,7 @@ fn text(tree: &Tree, style: Style) -> String {
         (writer.exec_failures(), top),
         (writer.longest(), top),
         (writer.alive(), top),
+        (writer.unreaped(), top),
     ] {
         table.write(&mut out, style.palette, writer.glyphs, style.width, top);
     }
@@ -222,7 +232,12 @@ impl Writer<'_> {
         let unreaped = [
             format!("{} alive at the end", summary.alive.len()),
             outlived,
-            "who waited for whom is not traced".to_owned(),
+            match &summary.unreaped {
+                None => "who waited for whom is not traced".to_owned(),
+                Some(ids) if ids.is_empty() => "all that ended were waited for".to_owned(),
+                Some(ids) if ids.len() == 1 => "nobody waited for 1 that ended".to_owned(),
+                Some(ids) => format!("nobody waited for {} that ended", ids.len()),
+            },
         ];
         self.line(out, "unreaped", &unreaped);
     }
@@ -404,6 +419,15 @@ impl Writer<'_> {
         let mut table = Table::new(&["lived", "longest-lived"]);
         for (id, life) in &self.summary.longest {
             table.row(vec![self.span(*life)], self.process(*id));
+        }
+        table
+    }
+
+    fn unreaped(&self) -> Table {
+        let mut table = Table::new(&["ended", "never waited for"]);
+        for id in self.summary.unreaped.iter().flatten() {
+            let ended = self.span(self.tree.node(*id).ended());
+            table.row(vec![ended], self.process(*id));
         }
         table
     }

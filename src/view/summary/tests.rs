@@ -39,7 +39,7 @@ fn written_of(
         look,
         width,
     };
-    text(&tree, style)
+    text(&tree, Extent::Whole, style)
 }
 
 /// A build with an orphan, a failure of each sort and one that never execs.
@@ -143,6 +143,40 @@ fn tables_have_so_many_rows_and_terminals_so_many_columns() {
     assert!(shown.contains("\nat once   at most 3 processes (at 12.0 ms)\n          4 threads"));
     // Kinds and calls are few: all of them stay.
     assert!(shown.contains("  process, memory"), "{shown}");
+}
+
+#[test]
+fn a_trace_that_breaks_off_says_so() {
+    let mut tree = Tree::new(Threads::Counted);
+    build().events.iter().for_each(|event| tree.add(event));
+    let style = Style {
+        palette: Palette::PLAIN,
+        look: LOOK,
+        width: None,
+    };
+    let whole = text(&tree, Extent::Whole, style);
+    let broken = text(&tree, Extent::BrokenOff, style);
+    assert_eq!(broken, format!("# the recording breaks off\n{whole}"));
+}
+
+#[test]
+fn who_was_never_waited_for_is_counted_where_waits_are_told() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12).fork(12, 13);
+    story
+        .exit(11, 0)
+        .exit(12, 0)
+        .adopted(13, 1)
+        .reaps(10, 11, 0);
+    let shown = written(&story.exit(10, 0).events, LOOK, None);
+    let line = "\nunreaped  1 alive at the end; 1 process outlived its parent; \
+                nobody waited for 1 that ended\n";
+    assert!(shown.contains(line), "{shown}");
+    assert!(
+        shown.ends_with("\n    ended  never waited for\n  5.00 ms  12 (a)\n"),
+        "{shown}"
+    );
+    assert!(!shown.contains("is not traced"), "{shown}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::tree::strings::{CommandId, Known};
 use crate::view::UNSEEN_BY_EVENTS;
 use crate::view::style::{Palette, Part};
 use crate::view::units::{Span, ellipsis, plural};
+use crate::view::whole::{BREAKS_OFF, Extent};
 
 /// How much text is handed on at once, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -42,6 +43,7 @@ pub(super) struct Style {
 /// Those of `write`.
 pub(super) fn draw(
     tree: &Tree,
+    extent: Extent,
     style: Style,
     mut write: impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -59,34 +61,28 @@ pub(super) fn draw(
         glyphs: style.look.glyphs,
     };
     let mut out = String::new();
-    if tree
-        .start()
-        .is_some_and(|start| start.stops == Stops::Event)
-    {
-        let part = Part::Meaning;
-        style
-            .palette
-            .paint(&mut out, part, |out| out.push_str(UNSEEN_BY_EVENTS));
-        out.push('\n');
-    }
-    if tree.is_filtered() {
-        let note = drawer.what_is_shown();
+    for note in drawer.notes(extent) {
         style
             .palette
             .paint(&mut out, Part::Meaning, |out| out.push_str(&note));
         out.push('\n');
     }
-    let mut frames = vec![planner.roots()];
+    // What is still to be drawn of each level, if anything is.
+    let mut frames = vec![(0, planner.roots())];
     // For each level whether more comes after what is drawn.
     let mut more: Vec<bool> = Vec::new();
-    while let Some(frame) = frames.last_mut() {
+    while let Some((depth, frame)) = frames.last_mut() {
+        let depth = *depth;
         let Some(entry) = frame.next() else {
             frames.pop();
             continue;
         };
-        let depth = frames.len() - 1;
+        let goes_on = frame.peek().is_some();
+        if !goes_on {
+            frames.pop();
+        }
         more.truncate(depth);
-        more.push(frames[depth].peek().is_some());
+        more.push(goes_on);
         let row = Row {
             guide: drawer.guide(&more),
             ..drawer.row(&entry)
@@ -97,7 +93,7 @@ pub(super) fn draw(
             out.clear();
         }
         if let Entry::Group(members) = entry {
-            frames.push(planner.below(&members));
+            frames.push((depth + 1, planner.below(&members)));
         }
     }
     write(&out)
@@ -174,6 +170,23 @@ impl Drawer<'_> {
 
     fn span(&self, time: Duration) -> String {
         Span(time, self.glyphs).to_string()
+    }
+
+    /// What is to be known of the trace before one looks at it.
+    fn notes(&self, extent: Extent) -> Vec<String> {
+        let mut notes = Vec::new();
+        // Of nothing there is nothing to say.
+        if extent == Extent::BrokenOff && !self.tree.is_empty() {
+            notes.push(BREAKS_OFF.to_owned());
+        }
+        let stops = self.tree.start().map(|start| start.stops);
+        if stops == Some(Stops::Event) {
+            notes.push(UNSEEN_BY_EVENTS.to_owned());
+        }
+        if self.tree.is_filtered() {
+            notes.push(self.what_is_shown());
+        }
+        notes
     }
 
     /// How much of the whole a filter shows.
@@ -319,6 +332,9 @@ impl Drawer<'_> {
                 Some(Pid(1)) => "outlived its parent, adopted by init".to_owned(),
                 Some(by) => format!("outlived its parent, adopted by {by}"),
             });
+        }
+        if tree.unreaped(id) {
+            facts.push("never waited for".to_owned());
         }
         if node.awaited() {
             facts.push("its creator still waits in vfork".to_owned());

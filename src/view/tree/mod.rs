@@ -13,7 +13,7 @@ use std::io;
 use super::Sink;
 use super::output::Output;
 use super::style::Palette;
-use super::whole::Whole;
+use super::whole::{Extent, Whole};
 use crate::config::WholeLook;
 use crate::event::Event;
 use crate::filter::Filter;
@@ -45,7 +45,7 @@ impl TreeView {
         }
     }
 
-    fn draw(&mut self) -> io::Result<()> {
+    fn draw(&mut self, extent: Extent) -> io::Result<()> {
         let Some(tree) = self.tree.take() else {
             return Ok(());
         };
@@ -55,7 +55,7 @@ impl TreeView {
             width: self.output.columns(),
         };
         let output = &mut self.output;
-        draw(&tree, style, |lines| output.write_lines(lines))?;
+        draw(&tree, extent, style, |lines| output.write_lines(lines))?;
         self.output.flush()
     }
 }
@@ -75,13 +75,17 @@ impl Sink for TreeView {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.draw()
+        self.draw(Extent::Whole)
+    }
+
+    fn break_off(&mut self) -> io::Result<()> {
+        self.draw(Extent::BrokenOff)
     }
 }
 
 impl Drop for TreeView {
     /// Whatever ended the trace, what was seen is shown.
     fn drop(&mut self) {
-        let _ = self.draw();
+        let _ = self.draw(Extent::BrokenOff);
     }
 }

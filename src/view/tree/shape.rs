@@ -40,6 +40,7 @@ fn shape(tree: &Tree, outline: &Outline, id: NodeId, shapes: &[u64]) -> u64 {
         (tree.origin(id), node.fate()).hash(&mut hash);
         (node.awaited(), node.threads() > 0).hash(&mut hash);
         (tree.outlived_parent(id), tree.adopter(id)).hash(&mut hash);
+        tree.unreaped(id).hash(&mut hash);
         node.pid_is_foreign().hash(&mut hash);
     }
     // Between two execs the order of children doesn't count: those of make -j

@@ -8,12 +8,13 @@ use crate::config::{Fold, Glyphs, When, WholeLook};
 use crate::event::testing::{SPAWN, Story, start};
 use crate::event::{Event, EventKind, Lost, Stops};
 use crate::filter::{Criteria, Filter, Happening, Went};
+use crate::summary::Summary;
 use crate::tree::tests::any_story;
 use crate::tree::{Threads, Tree};
 use crate::view::style::{Palette, palette};
 use crate::view::tests::any_events;
 use crate::view::units::columns;
-use crate::view::whole::Whole;
+use crate::view::whole::{Extent, Whole};
 
 const LOOK: WholeLook = WholeLook {
     glyphs: Glyphs::Unicode,
@@ -40,7 +41,7 @@ fn drawn_of(events: &[Event], style: Style, criteria: Option<Criteria>) -> Strin
     }
     let tree = whole.take().unwrap();
     let mut out = String::new();
-    let written = draw(&tree, style, |lines| {
+    let written = draw(&tree, Extent::Whole, style, |lines| {
         out.push_str(lines);
         Ok(())
     });
@@ -259,7 +260,7 @@ fn whose_child_it_is_where_that_is_not_as_it_looks() {
         .clone(11, 14, CloneFlags::NEWPID.0)
         .vfork(11, 15)
         .exit(11, 0);
-    for (child, by) in [(13, 1), (14, 10)] {
+    for (child, by) in [(13, 1), (14, 10), (15, 0)] {
         story.adopted(child, by);
     }
     story
@@ -274,12 +275,51 @@ fn whose_child_it_is_where_that_is_not_as_it_looks() {
 10 a  # alive at the end of the trace
 ├─ 11 (a)  # fork, 5.00 ms
 │  ├─ 12 (a)  # alive at the end of the trace, fork, sibling of its creator: parent 10
-│  ├─ 13 (a)  # clone VM|FS, 6.00 ms, outlived its parent, adopted by init
+│  ├─ 13 (a)  # clone VM|FS, 7.00 ms, outlived its parent, adopted by init
 │  ├─ 14 (a)  # alive at the end of the trace, clone NEWPID, outlived its parent, adopted by 10
-│  └─ 15 (a)  # alive at the end of the trace, vfork, outlived its parent, its creator still waits in vfork
+│  └─ 15 (a)  # alive at the end of the trace, vfork, outlived its parent, adopted outside of the pid namespace, its creator still waits in vfork
 └─ 17 (p)  # detached, attached
 16 (o)  # alive at the end of the trace, its creator was killed before it could report it, parent 1
 ",
+    );
+}
+
+#[test]
+fn who_was_never_waited_for_is_told() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a").fork(10, 11).fork(10, 12);
+    story.exit(11, 0).exit(12, 1).reaps(10, 11, 0).exit(10, 0);
+    assert_drawn(
+        &story,
+        LOOK,
+        "\
+10 a  # 6.00 ms
+├─ 11 (a)  # fork, 2.00 ms
+└─ 12 (a)  # exited with 1, fork, 2.00 ms, never waited for
+",
+    );
+}
+
+/// What is killed at once ends in any order, and looks the same all the same.
+#[test]
+fn a_group_that_is_killed_folds() {
+    let mut story = Story::with_waits();
+    story.exec(10, "a");
+    for pid in 11..17 {
+        story.fork(10, pid);
+    }
+    for pid in [12, 14, 10, 11, 13, 15, 16] {
+        story.kill(pid, 9);
+    }
+    let shown = drawn(&story.events, STYLE);
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(
+        shown.contains("└─ (a) ×6  # killed by SIGKILL, fork, "),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("outlived") && !shown.contains("waited"),
+        "{shown}"
     );
 }
 
@@ -308,6 +348,33 @@ fn what_failed_stands_where_it_did() {
 └─ fork failed  # the caller was killed in the call
 ",
     );
+}
+
+/// What stands there is not all: that is to be read before the rest.
+#[test]
+fn a_trace_that_breaks_off_says_so() {
+    let mut story = Story::empty();
+    story
+        .push(0, "", EventKind::Start(Box::new(start(Stops::Event))))
+        .exec(10, "a");
+    let shown = |story: &Story| {
+        let mut tree = Tree::new(Threads::Counted);
+        story.events.iter().for_each(|event| tree.add(event));
+        let mut out = String::new();
+        let written = draw(&tree, Extent::BrokenOff, STYLE, |lines| {
+            out.push_str(lines);
+            Ok(())
+        });
+        written.unwrap();
+        out
+    };
+    let expected = "\
+# the recording breaks off
+# --stops=event: calls that fail, and children hidden by CLONE_UNTRACED, are not seen
+10 a  # alive at the end of the trace
+";
+    assert_eq!(shown(&story), expected);
+    assert_eq!(shown(&Story::new()), "");
 }
 
 #[test]
@@ -367,6 +434,48 @@ fn depth_is_no_danger() {
             .unwrap()
             .contains("└─ 5000 (deep)  # fork")
     );
+}
+
+/// Nor is a chain as long as a log can tell, of children or of siblings.
+#[test]
+fn a_chain_without_end_is_drawn_and_summed_up() {
+    const LENGTH: i32 = 200_000;
+    for flags in [0, CloneFlags::PARENT.0] {
+        let mut tree = Tree::new(Threads::Counted);
+        let mut story = Story::new();
+        story.exec(1, "deep");
+        for pid in 1..LENGTH {
+            // The first one is nobody's child.
+            let flags = if pid == 1 { 0 } else { flags };
+            story.clone(pid, pid + 1, flags).exit(pid, 0);
+            // As they come, so that they needn't all be there.
+            for event in story.events.drain(..) {
+                tree.add(&event);
+            }
+        }
+        let last = tree.ids().next_back().unwrap();
+        let parent = tree.real_parent(last).unwrap();
+        match flags {
+            0 => assert_eq!(tree.node(last).parent(), Some(parent)),
+            _ => assert_eq!(tree.node(parent).pid().0, 1),
+        }
+        for fold in [Fold::Yes, Fold::No] {
+            let mut lines = 0;
+            let style = Style {
+                look: WholeLook { fold, ..LOOK },
+                ..STYLE
+            };
+            let drawn = draw(&tree, Extent::Whole, style, |text| {
+                lines += text.lines().count();
+                Ok(())
+            });
+            drawn.unwrap();
+            assert_eq!(lines, LENGTH as usize);
+        }
+        let summary = Summary::new(&tree, 10);
+        assert_eq!(summary.depth(), LENGTH as u32 - 1);
+        assert_eq!(summary.alive, [last]);
+    }
 }
 
 #[test]

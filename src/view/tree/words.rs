@@ -112,8 +112,10 @@ const SILENT: CloneFlags = CloneFlags(
 
 /// How a process was created, in a word or with its flags in short.
 pub(super) fn how(how: &How) -> String {
-    if how.decoded == Decoded::No {
-        return "clone3 with unreadable arguments".to_owned();
+    match how.decoded {
+        Decoded::Yes => {}
+        Decoded::Unreadable => return "clone3 with unreadable arguments".to_owned(),
+        Decoded::TooSmall => return "clone3 with a structure too small".to_owned(),
     }
     let flags = how.flags & !SILENT;
     let vfork = CloneFlags::VM | CloneFlags::VFORK;
@@ -135,7 +137,7 @@ fn short(flags: CloneFlags) -> String {
 /// What the parent is sent at its end, if that is not as usual.
 pub(super) fn exit_signal(how: &How) -> Option<String> {
     let usual = how.kind == Kind::Thread
-        || how.decoded == Decoded::No
+        || how.decoded != Decoded::Yes
         || how.flags.has(CloneFlags::PARENT)
         || how.exit_signal == Some(Signal::CHLD);
     match how.exit_signal {
@@ -319,6 +321,17 @@ mod tests {
         ] {
             assert_eq!(how(&made), text);
             assert_eq!(exit_signal(&made).as_deref(), signal);
+        }
+        for (decoded, text) in [
+            (Decoded::Unreadable, "clone3 with unreadable arguments"),
+            (Decoded::TooSmall, "clone3 with a structure too small"),
+        ] {
+            let made = How {
+                decoded,
+                ..call(Kind::Process, none, StackGiven::No, None)
+            };
+            assert_eq!(how(&made), text);
+            assert_eq!(exit_signal(&made), None);
         }
     }
 }

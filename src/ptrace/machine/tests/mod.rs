@@ -261,6 +261,7 @@ fn start(stops: Stops) -> Start {
         stops,
         follow: Follow::All,
         waits: Wanted::No,
+        orphans: Wanted::No,
     }
 }
 

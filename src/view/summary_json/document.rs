@@ -1,101 +1,34 @@
-//! The summary as one JSON document, for programs. Units stand in the names;
-//! times are in nanoseconds. Text of the program is any bytes: what is UTF-8
-//! stands as it is, else with U+FFFD for each stray sequence and its exact bytes
-//! in hex beside it (`program_hex`, `command_hex`).
+//! What stands in the document, and where in a summary it comes from.
 
-use std::io;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Sink;
-use super::output::Output;
-use super::whole::Whole;
+use super::super::whole::Extent;
 use crate::clone::Kind;
-use crate::config::{TOP, WholeLook};
-use crate::event::{Event, Target};
-use crate::filter::Filter;
-use crate::ids::Errno;
+use crate::event::Target;
+use crate::ids::{Errno, Pid};
 use crate::summary::{FailuresSeen, KindRow, Lifetimes, ProgramRow, Summary};
+use crate::tree::Tree;
 use crate::tree::node::{Fate, NodeId};
 use crate::tree::strings::WordId;
 use crate::tree::tally::Cause;
-use crate::tree::{Threads, Tree};
 
 /// The version of the document: it grows with each field that changes its
 /// meaning or goes. Fields may be added within one.
 const FORMAT_VERSION: u32 = 1;
 
-/// The view.
-#[derive(Debug)]
-pub struct SummaryJsonView {
-    output: Output,
-    look: WholeLook,
-    /// Until it is written.
-    tree: Whole,
-}
-
-impl SummaryJsonView {
-    /// A view that writes to `output`, what the filter picks if there is one.
-    pub fn new(output: Output, look: WholeLook, filter: Option<Filter>) -> SummaryJsonView {
-        SummaryJsonView {
-            output,
-            look,
-            tree: Whole::new(Threads::Counted, filter),
-        }
-    }
-
-    fn write(&mut self) -> io::Result<()> {
-        let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
-            return Ok(());
-        };
-        let text = text(&tree, self.look).map_err(io::Error::other)?;
-        self.output.write_lines(&text)?;
-        self.output.flush()
-    }
-}
-
-impl Sink for SummaryJsonView {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.tree.event(event);
-        Ok(())
-    }
-
-    fn output(&mut self) -> &mut Output {
-        &mut self.output
-    }
-
-    fn quiet(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.write()
-    }
-}
-
-impl Drop for SummaryJsonView {
-    /// Whatever ended the trace, what was seen is counted.
-    fn drop(&mut self) {
-        let _ = self.write();
-    }
-}
-
-/// The document of a tree.
-fn text(tree: &Tree, look: WholeLook) -> serde_json::Result<String> {
-    let summary = Summary::new(tree, look.top.unwrap_or(TOP));
-    let document = Document::new(&summary, look.top.unwrap_or(usize::MAX));
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
-}
-
 /// The document.
 #[derive(Debug, Serialize)]
-struct Document {
+pub(super) struct Document {
     /// "forktrace-summary".
     format: &'static str,
     format_version: u32,
     /// The forktrace that traced.
     forktrace_version: Option<String>,
+    /// Whether the trace was told to its end: false where tracing failed, or the log
+    /// was cut short.
+    complete: bool,
     /// What was launched, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<Vec<String>>,
@@ -143,9 +76,16 @@ struct Document {
     exec_failures: Vec<ExecFailure>,
     longest_lived: Vec<Process>,
     alive_at_end: Vec<Process>,
-    /// Processes that init or a subreaper took over. Who waited for whom is not
-    /// traced.
+    /// Processes that init or a subreaper took over.
     outlived_parent: u64,
+    /// Who took them over; null where that is not told.
+    adopted_by: Option<Vec<Adopter>>,
+    /// Processes that ended and that nobody waited for, though their parents could
+    /// have; null where waits are not traced.
+    unreaped: Option<u64>,
+    /// The same, each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreaped_processes: Option<Vec<Process>>,
 }
 
 /// How long some lived or ran.
@@ -210,6 +150,13 @@ struct Program {
 }
 
 #[derive(Debug, Serialize)]
+struct Adopter {
+    /// 0 for one outside of the tracer's pid namespace.
+    pid: i32,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
 struct Failure {
     call: Option<&'static str>,
     /// The error; or caller_killed, or filtered where a seccomp filter
@@ -241,7 +188,7 @@ struct Process {
 }
 
 impl Document {
-    fn new(summary: &Summary<'_>, top: usize) -> Document {
+    pub(super) fn new(summary: &Summary<'_>, extent: Extent, top: usize) -> Document {
         let tree = summary.tree;
         let tally = tree.tally();
         let start = tree.start();
@@ -263,6 +210,7 @@ impl Document {
             format: "forktrace-summary",
             format_version: FORMAT_VERSION,
             forktrace_version: start.map(|start| start.version.clone()),
+            complete: extent == Extent::Whole,
             command: words.map(|words| words.iter().map(|word| lossy(word)).collect()),
             command_hex: hex.filter(|words| words.iter().any(Option::is_some)),
             pids,
@@ -322,6 +270,19 @@ impl Document {
             longest_lived: summary.longest.iter().map(|(id, _)| process(id)).collect(),
             alive_at_end: summary.alive.iter().take(top).map(process).collect(),
             outlived_parent: summary.outlived,
+            adopted_by: summary.adopters.as_ref().map(|adopters| {
+                let rows = adopters.iter().take(top);
+                let row = |(pid, count): &(Pid, u64)| Adopter {
+                    pid: pid.0,
+                    count: *count,
+                };
+                rows.map(row).collect()
+            }),
+            unreaped: summary.unreaped.as_ref().map(|ids| ids.len() as u64),
+            unreaped_processes: summary
+                .unreaped
+                .as_ref()
+                .map(|ids| ids.iter().take(top).map(process).collect()),
         }
     }
 }
@@ -411,7 +372,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn hex_unless_text(bytes: &[u8]) -> Option<String> {
+pub(super) fn hex_unless_text(bytes: &[u8]) -> Option<String> {
     use std::fmt::Write;
     std::str::from_utf8(bytes).is_err().then(|| {
         bytes.iter().fold(String::new(), |mut hex, byte| {
@@ -424,136 +385,4 @@ fn hex_unless_text(bytes: &[u8]) -> Option<String> {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Fold, Glyphs};
-    use crate::event::testing::Story;
-    use crate::tree::tests::any_story;
-    use serde_json::{Value, json};
-
-    const LOOK: WholeLook = WholeLook {
-        glyphs: Glyphs::Unicode,
-        threads: Threads::Counted,
-        fold: Fold::Yes,
-        top: None,
-    };
-
-    fn document(events: &[Event], look: WholeLook) -> Value {
-        let mut tree = Tree::new(Threads::Counted);
-        for event in events {
-            tree.add(event);
-        }
-        serde_json::from_str(&text(&tree, look).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn one_document_with_units_in_its_names() {
-        let mut story = Story::new();
-        story
-            .exec(10, "/bin/sh -c x")
-            .fork(10, 11)
-            .exec(11, "a\u{e9}")
-            .thread(11, 12);
-        story
-            .exit(12, 0)
-            .exit(11, 3)
-            .fork_fails(10, 11)
-            .vfork(10, 13);
-        story.exec_fails(13, "/no", 2);
-        let mut found = document(&story.events, LOOK);
-        assert_eq!(found["command"], json!(["make"]));
-        assert_eq!(found["elapsed_ns"], json!(8_000_000));
-        assert_eq!(
-            found["by_executed_program"][0],
-            json!({"program": "aé", "count": 1, "lived_known": 1,
-                   "lived_total_ns": 3_000_000, "lived_median_ns": 3_000_000})
-        );
-        assert_eq!(
-            found["failures"],
-            json!([{"call": "fork", "reason": "EAGAIN", "errno_nr": 11, "count": 1}])
-        );
-        assert_eq!(
-            found["exec_failures"],
-            json!([{"reason": "ENOENT", "errno_nr": 2, "count": 1}])
-        );
-        assert_eq!(
-            found["longest_lived"],
-            json!([{"pid": 11, "parent_pid": 10, "depth": 1, "program": "aé",
-                    "born_ns": 1_000_000, "lived_ns": 4_000_000,
-                    "exit_status": 3, "signal": null}])
-        );
-        let numbers = [
-            "processes_created",
-            "threads_created",
-            "creations_failed",
-            "execs",
-        ];
-        assert_eq!(
-            numbers.map(|field| found[field].take()),
-            [2, 1, 1, 2].map(|n| json!(n))
-        );
-        assert_eq!(found["alive_at_end"].as_array().unwrap().len(), 2);
-        assert_eq!(
-            found["creation_rate"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .sum::<Number>(),
-            Number(3)
-        );
-    }
-
-    /// Adds up numbers of a document.
-    #[derive(Debug, PartialEq)]
-    struct Number(u64);
-
-    impl<'a> std::iter::Sum<&'a Value> for Number {
-        fn sum<I: Iterator<Item = &'a Value>>(values: I) -> Number {
-            Number(values.map(|value| value.as_u64().unwrap()).sum())
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_kept_in_hex() {
-        assert_eq!(hex_unless_text(b"a\xff"), Some("61ff".to_owned()));
-        assert_eq!(hex_unless_text("é".as_bytes()), None);
-    }
-
-    #[test]
-    fn tables_are_whole_unless_top_is_given() {
-        let mut story = Story::new();
-        story.exec(10, "x");
-        for pid in 11..41 {
-            story.fork(10, pid).exec(pid, &format!("p{pid}"));
-        }
-        let rows = |top| {
-            let look = WholeLook { top, ..LOOK };
-            let found = document(&story.events, look);
-            found["by_executed_program"].as_array().unwrap().len()
-        };
-        assert_eq!((rows(None), rows(Some(3))), (31, 3));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_trace_has_a_document(events in any_story()) {
-            let found = document(&events, LOOK);
-            let sum = |rows: &Value| -> u64 {
-                let rows = rows.as_array().unwrap().iter();
-                rows.map(|row| row["count"].as_u64().unwrap()).sum()
-            };
-            let of = |field: &str| found[field].as_u64().unwrap();
-            let created = of("processes_created") + of("threads_created");
-            proptest::prop_assert_eq!(sum(&found["by_kind"]), created);
-            proptest::prop_assert_eq!(sum(&found["by_call"]), created);
-            proptest::prop_assert_eq!(
-                sum(&found["by_executed_program"]) + of("execs_left_out"),
-                of("execs")
-            );
-            proptest::prop_assert_eq!(sum(&found["failures"]), of("creations_failed"));
-        }
-    }
 }
