@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abi::Abi;
 use crate::clone::Request;
+use crate::diagnosis::{Causes, Retry};
 use crate::exec::ExecCall;
 use crate::ids::{Comm, Errno, Pid, Signal, Tid};
 use crate::waits::{KillCall, Stored, WaitCall};
@@ -236,6 +237,10 @@ pub struct Create {
     /// From its entry to its answer, as the tracer saw both; the tracer's own
     /// share is in it. `None` where the entry is not seen.
     pub latency: Option<Duration>,
+    /// Why it failed, as far as that is known.
+    pub why: Causes,
+    /// Which earlier failure it makes good.
+    pub retry: Option<Retry>,
 }
 
 /// What came of a creating call.
@@ -311,6 +316,8 @@ pub struct Exec {
     pub releases: Option<Tid>,
     /// From its entry to its answer, as for [`Create`].
     pub latency: Option<Duration>,
+    /// Why it failed, as far as that is known.
+    pub why: Causes,
 }
 
 /// A call that waits for children, and what it told.

@@ -203,12 +203,24 @@ impl Errno {
     pub const EBUSY: Errno = Errno(16);
     /// EEXIST: exists already.
     pub const EEXIST: Errno = Errno(17);
+    /// ENODEV: no such device; of a cgroup, that it was removed.
+    pub const ENODEV: Errno = Errno(19);
+    /// ENOTDIR: a file where a directory is needed.
+    pub const ENOTDIR: Errno = Errno(20);
     /// EINVAL: invalid argument.
     pub const EINVAL: Errno = Errno(22);
+    /// ETXTBSY: a program that is open for writing.
+    pub const ETXTBSY: Errno = Errno(26);
     /// ENOSPC: no space, also: namespace limit.
     pub const ENOSPC: Errno = Errno(28);
+    /// ENAMETOOLONG: a path, or a part of it, is too long.
+    pub const ENAMETOOLONG: Errno = Errno(36);
     /// ENOSYS: no such system call.
     pub const ENOSYS: Errno = Errno(38);
+    /// ELOOP: too many symbolic links, or scripts as interpreters of scripts.
+    pub const ELOOP: Errno = Errno(40);
+    /// ELIBBAD: a program's loader is none.
+    pub const ELIBBAD: Errno = Errno(80);
     /// EUSERS: too many users, also: namespace nesting.
     pub const EUSERS: Errno = Errno(87);
     /// EOPNOTSUPP: not supported, also: by a cgroup that is invalid.

@@ -21,6 +21,7 @@
 //! | [`clone`] | flags, requests, kinds; decoding and words for creating calls; pure |
 //! | [`exec`] | the same for exec; pure |
 //! | [`waits`] | the same for the calls that wait and that send signals; pure |
+//! | [`diagnosis`] | why a call failed: from evidence to causes; pure |
 //! | [`event`] | the vocabulary between producers and consumers |
 //! | [`source`] | the trait that every producer implements, and its contract |
 //! | [`filter`] | which events are shown; it sees all, to know who made whom; pure |
@@ -58,6 +59,7 @@ pub mod abi;
 pub mod cli;
 pub mod clone;
 pub mod config;
+pub mod diagnosis;
 pub mod digits;
 pub mod event;
 pub mod exec;

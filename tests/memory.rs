@@ -62,6 +62,8 @@ fn fork(child: i32) -> EventKind {
             pidfd: None,
         }),
         latency: None,
+        why: Vec::new(),
+        retry: None,
     }))
 }
 
@@ -89,6 +91,7 @@ fn exec(number: i32) -> EventKind {
         continues_as: None,
         releases: None,
         latency: None,
+        why: Vec::new(),
     }))
 }
 

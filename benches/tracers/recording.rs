@@ -128,6 +128,8 @@ fn fork(child: i32) -> EventKind {
             pidfd: None,
         }),
         latency: Some(Duration::from_micros(90)),
+        why: Vec::new(),
+        retry: None,
     }))
 }
 
@@ -157,6 +159,7 @@ fn exec(path: &str, argv: &[&str]) -> EventKind {
         continues_as: None,
         releases: None,
         latency: Some(Duration::from_micros(300)),
+        why: Vec::new(),
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use super::request::{Kind, Request, Spec};
 use super::rules::{self, Span};
+use crate::diagnosis::{self, Cause};
 use crate::ids::Errno;
 
 /// What a call failed to create: "no thread created".
@@ -24,6 +25,18 @@ pub fn failed(request: &Request, errno: Errno) -> String {
         Some(reason) => format!("{nothing}: {reason}"),
         None => nothing.to_owned(),
     }
+}
+
+/// Why a call failed, where that was found out; else as [`failed`].
+pub fn failed_by(request: &Request, errno: Errno, why: &[Cause]) -> String {
+    let Some(words) = diagnosis::words(why).filter(|_| errno.restart().is_none()) else {
+        return failed(request, errno);
+    };
+    let then = match request.spec {
+        Spec::Clone3(_) if errno == Errno::ENOSYS => "; glibc then falls back to clone",
+        _ => "",
+    };
+    format!("{}: {words}{then}", nothing(request))
 }
 
 /// The rule that a call with this error breaks; one that all kernels have
@@ -99,6 +112,7 @@ mod tests {
     use super::*;
     use crate::abi::{Abi, Syscall};
     use crate::clone::{CloneFlags, decode};
+    use crate::diagnosis::Reason;
     use crate::memory::Regions;
 
     fn clone(flags: u64) -> Request {
@@ -130,6 +144,19 @@ mod tests {
             "nothing created: a signal came first, the kernel repeats the call"
         );
         assert!(failed(&clone(0x3d0f00), Errno::EAGAIN).starts_with("no thread created: a limit"));
+    }
+
+    #[test]
+    fn what_was_found_out_is_said_instead() {
+        let why = [Cause::certain(Reason::ThreadsMax { max: 9, tasks: 9 })];
+        assert_eq!(
+            failed_by(&clone(0x3d0f00), Errno::EAGAIN, &why),
+            "no thread created: kernel.threads-max 9, tasks on the system 9"
+        );
+        for (errno, why) in [(Errno::EAGAIN, &[][..]), (Errno(513), &why[..])] {
+            let thread = clone(0x3d0f00);
+            assert_eq!(failed_by(&thread, errno, why), failed(&thread, errno));
+        }
     }
 
     /// What clone3 with these flags, and with no exit signal, fails for.

@@ -7,7 +7,7 @@ use super::request::{ArgSet, Kind, Request, Spec, Stack};
 use crate::digits;
 use crate::ids::{Pid, Signal};
 
-pub use super::failure::{circumstance, failed, nothing};
+pub use super::failure::{circumstance, failed, failed_by, nothing};
 
 /// Clauses, separated by semicolons.
 struct Clauses(String);

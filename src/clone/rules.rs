@@ -33,7 +33,38 @@ pub enum Decides {
     /// The arguments alone: such a call fails whoever makes it.
     Arguments,
     /// Also the state of the caller, or of the system: such a call may fail.
-    Caller,
+    Caller(Condition),
+}
+
+/// The state in which a caller breaks a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It is init (pid 1) of a pid namespace.
+    Init,
+    /// It was made with CLONE_AUTOREAP.
+    Autoreaped,
+    /// Its children belong to another pid namespace than itself.
+    ChildrenElsewhere,
+    /// It has no CAP_SYS_ADMIN.
+    NoSysAdmin,
+    /// It may make no user namespace.
+    NoUserNamespace,
+    /// A limit on namespaces is reached.
+    NamespaceLimit,
+    /// `set_tid` asks for more than the child's pid namespaces have.
+    SetTidBeyond,
+    /// It may not choose pids.
+    NoSetTid,
+    /// A pid that it chose is taken.
+    PidTaken,
+    /// The descriptor of a cgroup is none.
+    NoCgroup,
+    /// It may not put processes into that cgroup.
+    CgroupForbidden,
+    /// That cgroup is invalid.
+    CgroupInvalid,
+    /// That cgroup hands on controllers.
+    CgroupBusy,
 }
 
 /// Which kernels have a rule.
@@ -82,19 +113,18 @@ impl fmt::Debug for Rule {
 
 /// The rules that the arguments break, in the kernel's order.
 pub fn broken(request: &Request) -> impl Iterator<Item = &'static Rule> {
-    applying(request, Decides::Arguments)
+    concerning(request).filter(|rule| rule.decides == Decides::Arguments)
 }
 
 /// The rules that the call breaks where the caller is in a certain state.
 pub fn perhaps_broken(request: &Request) -> impl Iterator<Item = &'static Rule> {
-    applying(request, Decides::Caller)
+    concerning(request).filter(|rule| rule.decides != Decides::Arguments)
 }
 
-fn applying(request: &Request, decides: Decides) -> impl Iterator<Item = &'static Rule> {
+/// Both, in the kernel's order.
+pub fn concerning(request: &Request) -> impl Iterator<Item = &'static Rule> {
     let facts = Facts::of(request);
-    RULES
-        .iter()
-        .filter(move |rule| rule.decides == decides && (rule.applies)(&facts))
+    RULES.iter().filter(move |rule| (rule.applies)(&facts))
 }
 
 /// The rules that a flag is part of.
@@ -229,9 +259,9 @@ impl Rule {
         Rule { span, ..self }
     }
 
-    const fn by_caller(self) -> Rule {
+    const fn by_caller(self, condition: Condition) -> Rule {
         Rule {
-            decides: Decides::Caller,
+            decides: Decides::Caller(condition),
             ..self
         }
     }
@@ -427,7 +457,7 @@ const RULES: &[Rule] = &[
         F::PARENT,
         |f| f.has(F::PARENT),
     )
-    .by_caller(),
+    .by_caller(Condition::Init),
     rule(
         Errno::EINVAL,
         "CLONE_THREAD doesn't go with a new user or pid namespace",
@@ -441,7 +471,7 @@ const RULES: &[Rule] = &[
         F::THREAD,
         |f| f.has(F::THREAD),
     )
-    .by_caller(),
+    .by_caller(Condition::ChildrenElsewhere),
     rule(
         Errno::EINVAL,
         "CLONE_NEWPID, where the caller's children belong to another pid namespace than itself \
@@ -449,7 +479,7 @@ const RULES: &[Rule] = &[
         F::NEWPID,
         |f| f.has(F::NEWPID),
     )
-    .by_caller(),
+    .by_caller(Condition::ChildrenElsewhere),
     rule(
         Errno::EINVAL,
         "CLONE_PIDFD doesn't go with CLONE_DETACHED",
@@ -483,7 +513,7 @@ const RULES: &[Rule] = &[
         F::PARENT,
         |f| f.has(F::PARENT),
     )
-    .by_caller()
+    .by_caller(Condition::Autoreaped)
     .in_span(SINCE_7_1),
     rule(
         Errno::EINVAL,
@@ -512,7 +542,7 @@ const RULES: &[Rule] = &[
         both(F::PIDFD_AUTOKILL, F::NNP),
         |f| f.has(F::PIDFD_AUTOKILL) && !f.has(F::NNP),
     )
-    .by_caller()
+    .by_caller(Condition::NoSysAdmin)
     .in_span(SINCE_7_1),
     rule(
         Errno::EPERM,
@@ -520,7 +550,7 @@ const RULES: &[Rule] = &[
         CloneFlags(NEW_NAMESPACES.0 & !F::NEWUSER.0),
         |f| f.any(NEW_NAMESPACES) && !f.has(F::NEWUSER),
     )
-    .by_caller(),
+    .by_caller(Condition::NoSysAdmin),
     rule(
         Errno::EPERM,
         "CLONE_NEWUSER, where the caller is in a chroot, or its user or group has no id in its \
@@ -528,7 +558,7 @@ const RULES: &[Rule] = &[
         F::NEWUSER,
         |f| f.has(F::NEWUSER),
     )
-    .by_caller(),
+    .by_caller(Condition::NoUserNamespace),
     rule(
         Errno::ENOSPC,
         "a new namespace, where a limit in /proc/sys/user is reached, or user or pid namespaces \
@@ -536,7 +566,7 @@ const RULES: &[Rule] = &[
         NEW_NAMESPACES,
         |f| f.any(NEW_NAMESPACES),
     )
-    .by_caller(),
+    .by_caller(Condition::NamespaceLimit),
     rule(
         Errno::EINVAL,
         "CLONE_SYSVSEM doesn't go with a new IPC namespace",
@@ -565,42 +595,42 @@ const RULES: &[Rule] = &[
         NONE,
         |f| f.gives_set_tid(),
     )
-    .by_caller(),
+    .by_caller(Condition::SetTidBeyond),
     rule(
         Errno::EPERM,
         "set_tid, where the caller has no CAP_CHECKPOINT_RESTORE (before Linux 5.9: CAP_SYS_ADMIN)",
         NONE,
         |f| f.gives_set_tid(),
     )
-    .by_caller(),
+    .by_caller(Condition::NoSetTid),
     rule(
         Errno::EEXIST,
         "set_tid, where such a pid is taken",
         NONE,
         |f| f.gives_set_tid(),
     )
-    .by_caller(),
+    .by_caller(Condition::PidTaken),
     rule(
         Errno::EBADF,
         "CLONE_INTO_CGROUP, where cgroup is no open directory of a cgroup",
         F::INTO_CGROUP,
         |f| f.has(F::INTO_CGROUP),
     )
-    .by_caller(),
+    .by_caller(Condition::NoCgroup),
     rule(
         Errno::EACCES,
         "CLONE_INTO_CGROUP, where the caller may not put processes there",
         F::INTO_CGROUP,
         |f| f.has(F::INTO_CGROUP),
     )
-    .by_caller(),
+    .by_caller(Condition::CgroupForbidden),
     rule(
         Errno::EOPNOTSUPP,
         "CLONE_INTO_CGROUP, where the cgroup is in the state \"domain invalid\" (cgroup.type)",
         F::INTO_CGROUP,
         |f| f.has(F::INTO_CGROUP),
     )
-    .by_caller(),
+    .by_caller(Condition::CgroupInvalid),
     rule(
         Errno::EBUSY,
         "CLONE_INTO_CGROUP, where a domain controller is enabled in the cgroup \
@@ -608,7 +638,7 @@ const RULES: &[Rule] = &[
         F::INTO_CGROUP,
         |f| f.has(F::INTO_CGROUP),
     )
-    .by_caller(),
+    .by_caller(Condition::CgroupBusy),
 ];
 
 #[cfg(test)]

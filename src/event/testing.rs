@@ -107,6 +107,8 @@ impl Story {
             request,
             outcome,
             latency: None,
+            why: Vec::new(),
+            retry: None,
         };
         self.push(tid, "", EventKind::Create(Box::new(create)))
     }
@@ -213,6 +215,7 @@ impl Story {
             continues_as,
             releases: None,
             latency: None,
+            why: Vec::new(),
         };
         let name = words.first().and_then(|word| word.rsplit('/').next());
         let name = name.unwrap_or("").to_owned();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::diagnosis::{self, Cause};
 use crate::event::Exec;
 use crate::ids::{Errno, Pid, Tid};
 
@@ -21,6 +22,14 @@ pub fn done(tid: Tid, tgid: Pid, exec: &Exec) -> String {
         );
     }
     words
+}
+
+/// What a failed exec means, where it was found out why; else as [`failed`].
+pub fn failed_by(errno: Errno, why: &[Cause]) -> String {
+    match diagnosis::words(why).filter(|_| errno.restart().is_none()) {
+        Some(words) => format!("{words}; the old program goes on"),
+        None => failed(errno).to_owned(),
+    }
 }
 
 /// What a failed exec means, as far as the error tells.

@@ -5,6 +5,7 @@
 pub mod meaning;
 
 use crate::abi::{Abi, Call, Syscall};
+use crate::diagnosis::evidence::Sizes;
 use crate::memory::{Ahead, Memory};
 
 /// The longest path that the kernel takes, with its NUL (limits.h).
@@ -213,6 +214,40 @@ pub fn unseen() -> ExecCall {
             text: None,
         },
     }
+}
+
+/// The sizes of a decoded call's arguments and environment, all of them;
+/// `None` if they can't be read.
+pub fn sizes(call: &ExecCall, memory: &mut dyn Memory) -> Option<Sizes> {
+    /// More strings than any kernel takes bytes.
+    const STRINGS_MAX: usize = 1 << 23;
+    /// More bytes of one.
+    const BYTES_MAX: usize = 1 << 26;
+    let syscall = call.syscall?;
+    let argv = syscall.args[match call.call {
+        Call::Execveat => 2,
+        _ => 1,
+    }];
+    let mut sizes = Sizes::default();
+    for array in [argv, call.env.addr?] {
+        if array == 0 {
+            continue;
+        }
+        let (pointers, end) = read_pointers(memory, array, syscall.abi.word(), STRINGS_MAX);
+        if end != ListEnd::Complete {
+            return None;
+        }
+        for pointer in pointers {
+            let Text::Bytes { bytes, .. } = read_text(memory, pointer, BYTES_MAX) else {
+                return None;
+            };
+            let length = bytes.len() as u64 + 1;
+            sizes.strings += 1;
+            sizes.bytes += length;
+            sizes.longest = sizes.longest.max(length);
+        }
+    }
+    Some(sizes)
 }
 
 fn read_word(memory: &mut dyn Memory, addr: u64, word: usize) -> Option<u64> {
@@ -454,6 +489,21 @@ mod tests {
             panic!()
         };
         assert_eq!(items, vec![text("ls"), text("-l")]);
+    }
+
+    #[test]
+    fn sizes_count_all() {
+        let exec = decode(execve([0x1000, 0x2000, 0x3000, 0, 0, 0]), &mut ls(), 1).unwrap();
+        assert_eq!(
+            sizes(&exec, &mut ls()),
+            Some(Sizes {
+                bytes: 9,
+                strings: 3,
+                longest: 3
+            })
+        );
+        let exec = decode(execve([0x1000, 0x2001, 0, 0, 0, 0]), &mut ls(), 1).unwrap();
+        assert_eq!(sizes(&exec, &mut ls()), None);
     }
 
     #[test]

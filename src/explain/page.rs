@@ -73,7 +73,7 @@ impl Page {
     /// A rule of the kernel.
     pub fn rule(&mut self, rule: &Rule, told: Told) {
         let verb = match (told, rule.decides) {
-            (_, Decides::Caller) => "may fail",
+            (_, Decides::Caller(_)) => "may fail",
             (Told::AsRule, Decides::Arguments) => "rule",
             (Told::AsBroken, Decides::Arguments) => "fails",
         };

@@ -54,6 +54,8 @@ fn call(nr: u64, flags: u64, outcome: Outcome) -> EventKind {
         request,
         outcome,
         latency: None,
+        why: Vec::new(),
+        retry: None,
     }))
 }
 
@@ -90,6 +92,7 @@ fn exec(result: Option<Result<(), Errno>>, continues_as: Option<i32>) -> EventKi
         continues_as: continues_as.map(Tid),
         releases: None,
         latency: None,
+        why: Vec::new(),
     }))
 }
 

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{self, Request};
+use crate::diagnosis::reason::Role;
+use crate::diagnosis::{Cause, Causes, Certainty, Reason, Retry};
 use crate::event::{
     Attached, Child, Create, End, Ended, Event, EventKind, Exec, Follow, Followed, Kill, Lost,
     Outcome, Start, Stops, Target, Usage, Wait, Wanted,
@@ -206,17 +208,53 @@ pub(crate) fn create() -> impl Strategy<Value = Create> {
             parent_tid,
             pidfd,
         });
+    let retry = option::of(prop_oneof![Just(Retry::Clone3), Just(Retry::Restart)]);
+    // Only what fails has causes, and only what succeeds makes good.
     let outcome = prop_oneof![
-        4 => child.prop_map(Outcome::Created),
-        2 => errno().prop_map(Outcome::Failed),
-        1 => Just(Outcome::Unknown),
-        1 => any::<i32>().prop_map(Outcome::Skipped),
+        4 => (child, retry)
+            .prop_map(|(child, retry)| (Outcome::Created(child), Causes::new(), retry)),
+        2 => (errno(), why()).prop_map(|(errno, why)| (Outcome::Failed(errno), why, None)),
+        1 => Just((Outcome::Unknown, Causes::new(), None)),
+        1 => any::<i32>().prop_map(|value| (Outcome::Skipped(value), Causes::new(), None)),
     ];
-    (request(), outcome, option::of(time())).prop_map(|(request, outcome, latency)| Create {
-        request,
-        outcome,
-        latency,
-    })
+    (request(), outcome, option::of(time())).prop_map(
+        |(request, (outcome, why, retry), latency)| Create {
+            request,
+            outcome,
+            latency,
+            why,
+            retry,
+        },
+    )
+}
+
+/// Causes with numbers and texts of all sorts.
+fn why() -> impl Strategy<Value = Causes> {
+    let text = || bytes(0..9).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let reason =
+        prop_oneof![
+            Just(Reason::Deadline),
+            text().prop_map(|text| Reason::Rule { text }),
+            option::of(any::<u32>()).prop_map(|filters| Reason::SeccompFilter { filters }),
+            (any::<u32>(), any::<u64>(), option::of(any::<u64>()))
+                .prop_map(|(uid, limit, tasks)| Reason::Nproc { uid, limit, tasks }),
+            (text(), any::<u64>(), any::<u64>())
+                .prop_map(|(path, max, current)| Reason::CgroupPids { path, max, current }),
+            (any::<i32>(), any::<u64>()).prop_map(|(pid, max)| Reason::SetTidRange { pid, max }),
+            (text(), any::<u16>(), any::<u8>()).prop_map(|(path, machine, bits)| {
+                let role = Role::Loader;
+                Reason::OtherMachine {
+                    role,
+                    path,
+                    machine,
+                    bits,
+                }
+            }),
+            (text(), any::<bool>()).prop_map(|(path, text)| Reason::NoMagic { path, text }),
+        ];
+    let certainty = prop_oneof![Just(Certainty::Certain), Just(Certainty::Possible)];
+    let cause = (certainty, reason).prop_map(|(certainty, reason)| Cause { certainty, reason });
+    vec(cause, 0..4)
 }
 
 fn errno() -> impl Strategy<Value = Errno> {
@@ -278,18 +316,20 @@ pub(crate) fn exec() -> impl Strategy<Value = Exec> {
             Just(Some(Ok(()))),
             option::of(any::<i32>().prop_map(Tid)),
             option::of(any::<i32>().prop_map(Tid)),
+            Just(Causes::new()),
         ),
-        errno().prop_map(|errno| (Some(Err(errno)), None, None)),
-        Just((None, None, None)),
+        (errno(), why()).prop_map(|(errno, why)| (Some(Err(errno)), None, None, why)),
+        Just((None, None, None, Causes::new())),
     ];
     (call, result, option::of(time())).prop_map(|(call, outcome, latency)| {
-        let (result, continues_as, releases) = outcome;
+        let (result, continues_as, releases, why) = outcome;
         Exec {
             call,
             result,
             continues_as,
             releases,
             latency,
+            why,
         }
     })
 }

@@ -114,9 +114,12 @@ line! {
     }
 }
 
+mod causes;
 mod creation;
 mod exec;
 mod waits;
+pub use causes::CauseLine;
+pub(super) use causes::{read as read_causes, written as written_causes};
 pub use creation::{CreateFailedLine, CreateLine, Failure, Segment};
 pub use exec::{ExecFailedLine, ExecFailure, ExecLine, Gaps};
 pub use waits::{KillLine, OrphanedLine, SigInfoLine, WaitLine};

@@ -55,6 +55,7 @@
 //! | version | forktrace | what changed |
 //! | --- | --- | --- |
 //! | 1.0 | 0.1.0 | the first |
+//! | 1.1 | 0.1.0 | `why` of `create_failed` and `exec_failed`; `retry` of `create` |
 
 pub mod line;
 pub mod lines;
@@ -74,7 +75,7 @@ pub use write::Writer;
 /// The name of the format, in a log's first line.
 pub const FORMAT: &str = "forktrace";
 /// Its version; see the rules above.
-pub const VERSION: &str = "1.0";
+pub const VERSION: &str = "1.1";
 /// The part of it that readers must know.
 pub const MAJOR: u32 = 1;
 

@@ -7,12 +7,18 @@
 
 use std::collections::HashSet;
 
+use super::evidence::{self, Caller};
 use super::filter;
 use super::machine::creating_abi;
 use super::probe::{Gone, Phase, Probe};
 use super::sys::{self, SyscallInfo};
 use super::task::Stopped;
 use crate::abi::{Abi, Syscall};
+use crate::clone::Request;
+use crate::diagnosis::evidence::{Evidence, ExecEvidence};
+pub(super) use crate::diagnosis::parse::field;
+use crate::event::Stops;
+use crate::exec::ExecCall;
 use crate::ids::{Comm, Errno, Pid, Tid};
 use crate::memory::Memory;
 
@@ -24,6 +30,8 @@ pub struct Live {
     /// Threads that the kernel called gone, until they report anew.
     gone: HashSet<Tid>,
     refusal: Option<Refusal>,
+    /// Where tracees stop: their filters are forktrace's then.
+    stops: Stops,
 }
 
 /// An answer that the kernel owes a tracer and didn't give.
@@ -39,11 +47,12 @@ pub struct Refusal {
 
 impl Live {
     /// Looks whether /proc is that of forktrace's own pid namespace.
-    pub fn new() -> Live {
+    pub fn new(stops: Stops) -> Live {
         Live {
             proc: proc_is_ours(),
             gone: HashSet::new(),
             refusal: None,
+            stops,
         }
     }
 
@@ -130,12 +139,6 @@ impl Live {
 
     fn status_of(&self, tid: Tid) -> Option<String> {
         self.proc.then(|| status_of(tid)).flatten()
-    }
-}
-
-impl Default for Live {
-    fn default() -> Live {
-        Live::new()
     }
 }
 
@@ -285,6 +288,23 @@ impl Probe for Live {
         (pid > 0).then_some(Pid(pid))
     }
 
+    fn creation_evidence(&mut self, task: &Stopped, request: &Request, errno: Errno) -> Evidence {
+        if !self.proc {
+            return Evidence::default();
+        }
+        let caller = Caller::new(task.tid(), self.stops);
+        evidence::of_creation(caller, request, errno)
+    }
+
+    fn exec_evidence(&mut self, task: &Stopped, call: &ExecCall, errno: Errno) -> ExecEvidence {
+        if !self.proc {
+            return ExecEvidence::default();
+        }
+        let caller = Caller::new(task.tid(), self.stops);
+        let mut memory = LiveMemory(task.tid());
+        evidence::of_exec(caller, call, errno, &mut memory)
+    }
+
     fn own_tid(&mut self, task: &Stopped) -> Result<Tid, Gone> {
         sys::stop_sender(task.tid()).map(Tid).map_err(|_| Gone)
     }
@@ -331,13 +351,6 @@ pub(super) fn comm_of(tid: Tid) -> Comm {
 pub(super) fn status_of(tid: Tid) -> Option<String> {
     let bytes = sys::read_proc(&format!("/proc/{tid}/status")).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-pub(super) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::trim)
 }
 
 /// Whether forktrace itself runs under a seccomp filter, which its children

@@ -35,6 +35,7 @@ use super::probe::{Gone, Phase, Probe};
 use super::task::{Cause, Resume, Stopped};
 use crate::abi::{Abi, Call, Syscall};
 use crate::clone::{self, Request};
+use crate::diagnosis::{self, Causes, retry};
 use crate::event::{
     Child, Create, End, Ended, Event, EventKind, Exec, Follow, Lost, Outcome, Start, Stops, Wanted,
 };
@@ -187,6 +188,9 @@ struct Task {
     unwanted: bool,
     /// What of its creating call is not as the program set it.
     changed: Option<Box<Changed>>,
+    /// Its last creating call, if that failed in a way that the next one may make
+    /// good.
+    failed: Option<Box<(Request, Errno)>>,
 }
 
 /// A thread that was reported before its creation was.
@@ -556,6 +560,7 @@ impl Task {
             silent: false,
             unwanted: false,
             changed: None,
+            failed: None,
         }
     }
 }

@@ -22,6 +22,7 @@
 //!   of read, which would save 1 µs a thread; but then it would not be what is there.
 
 pub mod attach;
+mod evidence;
 pub mod filter;
 mod jobs;
 pub mod live;
@@ -267,7 +268,7 @@ impl Tracer {
         let mut tracer = Tracer {
             machine: Machine::new(settings, start),
             output: Output::default(),
-            live: Live::new(),
+            live: Live::new(how.stops),
             origin,
             inherited,
             start: Instant::now(),

@@ -3,7 +3,10 @@
 
 use super::task::Stopped;
 use crate::abi::{Abi, Syscall};
-use crate::ids::{Comm, Pid, Tid};
+use crate::clone::Request;
+use crate::diagnosis::evidence::{Evidence, ExecEvidence};
+use crate::exec::ExecCall;
+use crate::ids::{Comm, Errno, Pid, Tid};
 use crate::memory::Memory;
 
 /// The tracee is gone (ESRCH): killed while it was stopped. Its end will be
@@ -107,4 +110,11 @@ pub trait Probe {
     /// The thread's group and that group's parent (`Tgid` and `PPid` in
     /// `/proc/TID/status`); `None` if it is gone.
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)>;
+
+    /// What has a bearing on why a creating call just failed; as much as can be
+    /// read.
+    fn creation_evidence(&mut self, task: &Stopped, request: &Request, errno: Errno) -> Evidence;
+
+    /// The same of an exec call.
+    fn exec_evidence(&mut self, task: &Stopped, call: &ExecCall, errno: Errno) -> ExecEvidence;
 }

@@ -244,13 +244,20 @@ impl Format {
                     Followed::Yes | Followed::NotAsked => Untraced::TakenOut,
                 };
                 self.meaning(out, || {
-                    meaning::created(&create.request, event.tgid, child.pidfd, untraced)
+                    let mut words =
+                        meaning::created(&create.request, event.tgid, child.pidfd, untraced);
+                    if let Some(retry) = create.retry {
+                        let _ = write!(words, "; {}", retry.words());
+                    }
+                    words
                 });
             }
             Outcome::Failed(errno) => {
                 self.error(out, *errno);
                 self.in_call(out, create.latency);
-                self.meaning(out, || meaning::failed(&create.request, *errno));
+                self.meaning(out, || {
+                    meaning::failed_by(&create.request, *errno, &create.why)
+                });
             }
             Outcome::Skipped(value) => {
                 out.push('?');
@@ -282,7 +289,7 @@ impl Format {
             Some(Err(errno)) => {
                 self.error(out, errno);
                 self.in_call(out, exec.latency);
-                self.meaning(out, || exec::meaning::failed(errno).to_owned());
+                self.meaning(out, || exec::meaning::failed_by(errno, &exec.why));
             }
             None => {
                 out.push('?');
@@ -365,6 +372,8 @@ mod tests {
             request,
             outcome,
             latency: None,
+            why: Vec::new(),
+            retry: None,
         }))
     }
 
@@ -406,6 +415,7 @@ mod tests {
             continues_as: Some(Tid(4280)),
             releases: None,
             latency: None,
+            why: Vec::new(),
         };
         let killed = End::Killed {
             signal: Signal(11),

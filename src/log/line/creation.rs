@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, Names, Word};
 use super::super::words::{Creating, Of};
+use super::CauseLine;
 use crate::abi::Abi;
 use crate::clone::Kind;
+use crate::diagnosis::Retry;
 use crate::event::Followed;
 
 /// Lines of creating calls: also what was asked for.
@@ -120,6 +122,9 @@ creating! {
         /// The descriptor that the kernel stored for CLONE_PIDFD, read back.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored_pidfd: Option<i32>,
+        /// Which failure before, on the same thread, this makes good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Retry>,
     }
 }
 
@@ -137,6 +142,9 @@ creating! {
         /// What a seccomp filter of the program answered in the kernel's place.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         skipped_value: Option<i32>,
+        /// Why it failed, as far as that was found out: what is certain first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<CauseLine<'a>>,
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, HexWords, Word, Words};
 use super::super::words::{Executing, Of};
+use super::CauseLine;
 use crate::abi::Abi;
 
 /// Lines of exec calls.
@@ -97,6 +98,9 @@ executing! {
         /// The error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         errno_nr: Option<i32>,
+        /// Why it failed, as for `create_failed`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        why: Vec<CauseLine<'a>>,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::line::{CreateFailedLine, CreateLine, Failure, Segment};
+use super::super::line::{CreateFailedLine, CreateLine, Failure, Segment, read_causes};
 use super::super::types::{Hex, HexBytes};
 use super::super::words::Creating;
 use super::{Trouble, call, known};
@@ -11,6 +11,7 @@ use crate::clone::args::{SIZE_MAX, SIZE_VER0};
 use crate::clone::{
     Body, Clone3, CloneArgs, CloneFlags, LegacyClone, Request, SetTid, Spec, Tail, Tls, UserDesc,
 };
+use crate::diagnosis::Causes;
 use crate::event::{Child, Create, Event, EventKind, Outcome};
 use crate::ids::{Comm, Errno, Pid, Tid};
 
@@ -136,6 +137,8 @@ pub(super) fn made(line: CreateLine<'_>) -> Result<Event, Trouble> {
         request: request!(line)?,
         outcome: Outcome::Created(child),
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: Causes::new(),
+        retry: line.retry,
     };
     Ok(event!(line, EventKind::Create(Box::new(create))))
 }
@@ -156,6 +159,8 @@ pub(super) fn failed(line: CreateFailedLine<'_>) -> Result<Event, Trouble> {
         request: request!(line)?,
         outcome,
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: read_causes(line.why),
+        retry: None,
     };
     Ok(event!(line, EventKind::Create(Box::new(create))))
 }

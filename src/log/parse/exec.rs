@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::line::{ExecFailedLine, ExecFailure, ExecLine, Gaps};
+use super::super::line::{ExecFailedLine, ExecFailure, ExecLine, Gaps, read_causes};
 use super::super::types::{Hex, HexBytes, HexWords, Word, Words};
 use super::super::words::Executing;
 use super::{Fault, Trouble, call, known};
 use crate::abi::Syscall;
+use crate::diagnosis::Causes;
 use crate::event::{Event, EventKind, Exec};
 use crate::exec::{Env, ExecCall, ListEnd, Strings, Text};
 use crate::ids::{Comm, Errno, Pid, Tid};
@@ -56,6 +57,7 @@ pub(super) fn done(line: ExecLine<'_>) -> Result<Event, Trouble> {
         continues_as: line.continues_as_tid.map(Tid),
         releases: line.releases_tid.map(Tid),
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: Causes::new(),
     };
     Ok(event!(line, EventKind::Exec(Box::new(exec))))
 }
@@ -72,6 +74,7 @@ pub(super) fn failed(line: ExecFailedLine<'_>) -> Result<Event, Trouble> {
         continues_as: None,
         releases: None,
         latency: line.latency_ns.map(Duration::from_nanos),
+        why: read_causes(line.why),
     };
     Ok(event!(line, EventKind::Exec(Box::new(exec))))
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::line::{CreateFailedLine, CreateLine, Failure, Line, Segment};
+use super::super::line::{CreateFailedLine, CreateLine, Failure, Line, Segment, written_causes};
 use super::super::types::{Hex, HexBytes, Names};
 use super::super::words::{Creating, Of};
 use super::{ns, word};
@@ -75,6 +75,7 @@ pub(super) fn line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
                 followed: Of::Known(child.followed),
                 stored_parent_tid: child.parent_tid,
                 stored_pidfd: child.pidfd,
+                retry: create.retry,
             }));
         }
         Outcome::Failed(errno) => (Failure::Error, Some(*errno), None),
@@ -86,6 +87,7 @@ pub(super) fn line<'a>(event: &'a Event, create: &'a Create) -> Line<'a> {
         errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
         skipped_value: value,
+        why: written_causes(&create.why),
     }))
 }
 

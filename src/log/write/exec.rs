@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::line::{ExecFailedLine, ExecFailure, ExecLine, Gaps, Line};
+use super::super::line::{ExecFailedLine, ExecFailure, ExecLine, Gaps, Line, written_causes};
 use super::super::types::{Hex, HexBytes, HexWords, Words};
 use super::super::words::{Executing, Of};
 use super::{ns, word};
@@ -65,6 +65,7 @@ pub(super) fn line<'a>(event: &'a Event, exec: &'a Exec) -> Line<'a> {
         outcome: Of::Known(outcome),
         errno: error.and_then(Errno::symbol),
         errno_nr: error.map(|errno| errno.0),
+        why: written_causes(&exec.why),
     }))
 }
 

@@ -108,8 +108,9 @@ impl Machine {
             Doing::Nothing => {}
             Doing::Creating(request) => match error {
                 Some(errno) => {
-                    let outcome = Outcome::Failed(errno);
-                    self.tell_create(output, who, *request, outcome, Some(latency));
+                    let evidence = probe.creation_evidence(stopped, &request, errno);
+                    let why = diagnosis::creation::diagnose(&request, errno, &evidence);
+                    self.failed(output, who, *request, errno, why, latency);
                 }
                 None => self.born_unseen(tid, value as i32, *request, latency, probe, output),
             },
@@ -117,12 +118,17 @@ impl Machine {
                 // Success raises an event; an exit without one is a failure
                 // (or EXECVE_CHECK, which succeeds and changes nothing).
                 if !launching {
+                    let why = error.map_or(Causes::new(), |errno| {
+                        let evidence = probe.exec_evidence(stopped, &call, errno);
+                        diagnosis::exec::diagnose(&call, errno, &evidence)
+                    });
                     let exec = Exec {
                         call: *call,
                         result: Some(error.map_or(Ok(()), Err)),
                         continues_as: None,
                         releases: None,
                         latency: Some(latency),
+                        why,
                     };
                     self.tell(output, who, EventKind::Exec(Box::new(exec)));
                 }
@@ -138,6 +144,30 @@ impl Machine {
         }
     }
 
+    /// Tells of a creation that failed, which the thread's next may make good.
+    fn failed(
+        &mut self,
+        output: &mut Output,
+        who: Who,
+        request: Request,
+        errno: Errno,
+        why: Causes,
+        latency: Duration,
+    ) {
+        if let Some(task) = self.tasks.get_mut(&who.tid) {
+            task.failed =
+                retry::may_follow(&request, errno).then(|| Box::new((request.clone(), errno)));
+        }
+        let create = Create {
+            request,
+            outcome: Outcome::Failed(errno),
+            latency: Some(latency),
+            why,
+            retry: None,
+        };
+        self.tell(output, who, EventKind::Create(Box::new(create)));
+    }
+
     pub(super) fn tell_create(
         &mut self,
         output: &mut Output,
@@ -146,10 +176,19 @@ impl Machine {
         outcome: Outcome,
         latency: Option<Duration>,
     ) {
+        let failed = self
+            .tasks
+            .get_mut(&who.tid)
+            .and_then(|task| task.failed.take());
+        let retry = failed
+            .filter(|_| matches!(outcome, Outcome::Created(_)))
+            .and_then(|failed| retry::of(&failed.0, failed.1, &request));
         let create = Create {
             request,
             outcome,
             latency,
+            why: Causes::new(),
+            retry,
         };
         self.tell(output, who, EventKind::Create(Box::new(create)));
     }
@@ -235,6 +274,7 @@ impl Machine {
                 continues_as: (former != tid).then_some(tid),
                 releases,
                 latency,
+                why: Causes::new(),
             };
             let silent = self.tasks.get(&tid).is_some_and(|task| task.silent);
             if !silent {

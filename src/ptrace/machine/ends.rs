@@ -119,6 +119,7 @@ impl Machine {
                     continues_as: None,
                     releases: None,
                     latency: None,
+                    why: Causes::new(),
                 };
                 self.tell(output, parent.who, EventKind::Exec(Box::new(exec)));
             }

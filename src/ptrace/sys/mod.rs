@@ -12,7 +12,7 @@ mod witness;
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +55,51 @@ fn ptrace(request: libc::c_uint, tid: Tid, addr: usize, data: usize) -> Result<(
     // callers below pass pointers to live buffers of the size given.
     let result = unsafe { libc::ptrace(request, tid.0, addr as *mut c_void, data as *mut c_void) };
     check(result).map(drop)
+}
+
+/// A seccomp filter of a stopped tracee, the newest with index 0
+/// (`PTRACE_SECCOMP_GET_FILTER`).
+///
+/// # Errors
+/// ENOENT if it has no such filter; EACCES without CAP_SYS_ADMIN, or where
+/// forktrace has filters itself; EIO or EINVAL where the kernel can't tell.
+pub fn seccomp_filter(tid: Tid, index: usize) -> Result<Vec<libc::sock_filter>, Errno> {
+    const GET_FILTER: libc::c_uint = 0x420c;
+    // SAFETY: with a null pointer the kernel only counts instructions.
+    let count =
+        check(unsafe { libc::ptrace(GET_FILTER, tid.0, index, std::ptr::null_mut::<c_void>()) })?;
+    let nothing = libc::sock_filter {
+        code: 0,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let mut filter = vec![nothing; count as usize];
+    // SAFETY: the buffer has as many instructions as the kernel just counted, and
+    // a stopped tracee's filters don't change.
+    check(unsafe { libc::ptrace(GET_FILTER, tid.0, index, filter.as_mut_ptr()) })?;
+    Ok(filter)
+}
+
+/// What sched_getscheduler(2) says of a thread.
+///
+/// # Errors
+/// ESRCH if it is gone.
+pub fn scheduler(tid: Tid) -> Result<i32, Errno> {
+    // SAFETY: takes and returns numbers.
+    check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid.0) }).map(|word| word as i32)
+}
+
+/// The namespace that a user or pid namespace is in (ioctl_ns(2)).
+///
+/// # Errors
+/// EPERM if that is out of the caller's sight, or there is none.
+pub fn parent_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: this request takes no argument and returns a new descriptor.
+    let fd = check(unsafe { libc::ioctl(namespace.as_raw_fd(), GET_PARENT) }.into())?;
+    // SAFETY: it was just made and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
 }
 
 /// A file of /proc, whole.

@@ -107,6 +107,8 @@ impl Story {
             request: decode(syscall, &mut Regions::default(), 32).unwrap(),
             outcome,
             latency: None,
+            why: Vec::new(),
+            retry: None,
         };
         self.push(pid, pid, EventKind::Create(Box::new(create)))
     }
@@ -146,6 +148,7 @@ impl Story {
             continues_as: None,
             releases: None,
             latency: None,
+            why: Vec::new(),
         };
         self.push(pid, pid, EventKind::Exec(Box::new(exec)))
     }

@@ -1,6 +1,7 @@
 //! Births, in every order of the parent's reports and the child's.
 
 use super::*;
+use crate::diagnosis::Retry;
 
 #[test]
 fn the_first_event_says_how_tracing_works() {
@@ -353,7 +354,50 @@ fn a_restarted_fork_in_any_order() {
             assert_eq!(count(run, &["1 failed 513"]), restarts);
             assert_eq!(run.lines().len(), 3 + restarts, "{:?}", run.lines());
             assert!(run.machine.is_empty());
+            let expected = (stops != Stops::Event).then_some(Retry::Restart);
+            assert_eq!(retries(run), [expected]);
         });
+    }
+}
+
+/// What the creations that succeeded make good.
+fn retries(run: &Run) -> Vec<Option<Retry>> {
+    let made = run.events.iter().filter_map(|event| match &event.kind {
+        EventKind::Create(create) => create.child().map(|_| create.retry),
+        _ => None,
+    });
+    made.collect()
+}
+
+/// Only a failure is looked into, and only the next creation makes it good.
+#[test]
+fn a_clone_makes_good_a_clone3_that_was_refused() {
+    const CLONE3: Syscall = syscall(435, [0x2000, 88, 0, 0, 0, 0]);
+    const ENOSYS: i64 = -38;
+    for stops in [Stops::Seccomp, Stops::Syscall] {
+        let entry = |call| match stops {
+            Stops::Syscall => Entry(call),
+            Stops::Seccomp | Stops::Event => Seccomp(call),
+        };
+        let mut run = Run::new(stops, true);
+        // The flags of THREAD.
+        let flags = 0x0001_0f00u64.to_le_bytes();
+        run.probe.structure = [&flags[..], &[0; 80]].concat();
+        run.feed(1, entry(CLONE3));
+        assert_eq!(run.probe.asked, 0);
+        run.feed(1, Exit(ENOSYS));
+        assert_eq!(run.probe.asked, 1);
+        for child in [2, 3] {
+            for report in creation(stops, THREAD, child) {
+                run.feed(1, report);
+            }
+        }
+        assert_eq!(run.probe.asked, 1);
+        assert_eq!(retries(&run), [Some(Retry::Clone3), None], "{stops:?}");
+        // An exec that failed is looked into, one that didn't is not.
+        run.feed(1, entry(EXEC));
+        run.feed(1, Exit(-2));
+        assert_eq!(run.probe.asked, 2);
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clone::CloneFlags;
+use crate::diagnosis::evidence::{Evidence, ExecEvidence};
 use crate::event::{Followed, Target};
 use crate::memory::{Memory, Regions};
 use crate::ptrace::probe::Probe;
@@ -127,6 +128,8 @@ struct Answers {
     first_arguments: Vec<(i32, u64)>,
     /// What stands below stacks; `None`: nothing can be written there.
     below_stack: Option<Vec<u8>>,
+    /// How often evidence was asked for.
+    asked: usize,
     /// What was written there.
     lent: Vec<u8>,
     /// What was written elsewhere, or put back: (tid, address, bytes).
@@ -214,6 +217,16 @@ impl Probe for Answers {
 
     fn behind_pidfd(&mut self, _: Tid, fd: i32) -> Option<Pid> {
         (fd == 3).then_some(Pid(2))
+    }
+
+    fn creation_evidence(&mut self, _: &Stopped, _: &Request, _: Errno) -> Evidence {
+        self.asked += 1;
+        Evidence::default()
+    }
+
+    fn exec_evidence(&mut self, _: &Stopped, _: &ExecCall, _: Errno) -> ExecEvidence {
+        self.asked += 1;
+        ExecEvidence::default()
     }
 
     fn family(&mut self, tid: Tid) -> Option<(Pid, Pid)> {
