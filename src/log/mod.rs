@@ -47,6 +47,7 @@
 //! | a word that only repeats others | `kind`, `flags`, `shared`, `copied`, `change`, `exit_signal`, `signal`, `errno`, `code`, and `syscall` where `nr` is there | doesn't look at it; whoever filters by it takes it for one more word |
 //! | a word that others don't tell | `abi`, `followed`, `outcome`, and `syscall` where `nr` is missing | skips the line, like an event that is new |
 //! | a call | `nr`, a number that the reader knows nothing of | the same |
+//! | a cause in `why`, or a word of `retry` | | leaves it out |
 //! | a word in the header | `abi`, `stops`, `follow` | refuses the log: it does not know what it would show |
 //!
 //! `signal_nr` is raw, but follows from `args` where a call sends the signal

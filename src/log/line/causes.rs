@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::diagnosis::{Cause, Causes, Certainty, Reason};
+use crate::diagnosis::{Cause, Causes, Certainty, Reason, Retry};
 
 /// What may have made a call fail.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +18,39 @@ pub struct CauseLine<'a> {
     pub text: String,
     /// It, with the figures that decide.
     pub reason: Cow<'a, Reason>,
+}
+
+/// What a reader knows, or something of a later version.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Told<T> {
+    Known(T),
+    Later(IgnoredAny),
+}
+
+impl<T> Told<T> {
+    fn known(self) -> Option<T> {
+        match self {
+            Told::Known(known) => Some(known),
+            Told::Later(_) => None,
+        }
+    }
+}
+
+/// Causes, without those of a later version: the line says what happened without them.
+pub(super) fn known_causes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<CauseLine<'static>>, D::Error> {
+    let told = Vec::<Told<CauseLine<'static>>>::deserialize(deserializer)?;
+    Ok(told.into_iter().filter_map(Told::known).collect())
+}
+
+/// What is made good, if the reader knows it.
+pub(super) fn known_retry<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Retry>, D::Error> {
+    let told = Option::<Told<Retry>>::deserialize(deserializer)?;
+    Ok(told.and_then(Told::known))
 }
 
 /// Causes as they are written.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, Names, Word};
 use super::super::words::{Creating, Of};
-use super::CauseLine;
+use super::causes::{CauseLine, known_causes, known_retry};
 use crate::abi::Abi;
 use crate::clone::Kind;
 use crate::diagnosis::Retry;
@@ -123,7 +123,11 @@ creating! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored_pidfd: Option<i32>,
         /// Which failure before, on the same thread, this makes good.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "known_retry"
+        )]
         retry: Option<Retry>,
     }
 }
@@ -143,7 +147,11 @@ creating! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         skipped_value: Option<i32>,
         /// Why it failed, as far as that was found out: what is certain first.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(
+            default,
+            skip_serializing_if = "Vec::is_empty",
+            deserialize_with = "known_causes"
+        )]
         why: Vec<CauseLine<'a>>,
     }
 }

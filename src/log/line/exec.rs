@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::types::{Hex, HexBytes, HexWords, Word, Words};
 use super::super::words::{Executing, Of};
-use super::CauseLine;
+use super::causes::{CauseLine, known_causes};
 use crate::abi::Abi;
 
 /// Lines of exec calls.
@@ -99,7 +99,11 @@ executing! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         errno_nr: Option<i32>,
         /// Why it failed, as for `create_failed`.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(
+            default,
+            skip_serializing_if = "Vec::is_empty",
+            deserialize_with = "known_causes"
+        )]
         why: Vec<CauseLine<'a>>,
     }
 }
