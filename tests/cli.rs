@@ -20,7 +20,7 @@ use common::case::text;
 use common::check::check;
 use common::fixture::fixture;
 use common::program::{need, need_root};
-use common::run::{Outcome, Run, Scratch, Stream, forktrace};
+use common::run::{Outcome, Run, Scratch, Stream, forktrace, until_unread};
 use common::trace::{Event, parse_forktrace, parse_line};
 
 const WAYS: [&[&str]; 5] = [
@@ -399,6 +399,7 @@ fn a_reader_that_goes_away() {
             let script = format!("(true); read x; (true); (true); (true); echo finished; {script}");
             let (reader, writer) = std::io::pipe().expect("pipe");
             let (gate, mut opener) = std::io::pipe().expect("pipe");
+            let watch = writer.try_clone().expect("a copy");
             let running = traced(&[way, &["--", "sh", "-c", &script]].concat())
                 .stdio(Stdio::from(gate), Stdio::piped(), Stdio::from(writer))
                 .start();
@@ -408,6 +409,7 @@ fn a_reader_that_goes_away() {
                 .expect("a first line");
             assert!(parse_line(first.trim_end()).is_some(), "{first:?}");
             // The reader is gone now; the program goes on.
+            until_unread(&watch);
             opener.write_all(b"go\n").expect("the program waits");
             drop(opener);
             let outcome = running.finish();
@@ -421,6 +423,7 @@ fn a_reader_that_goes_away() {
 fn a_reader_of_standard_output_that_goes_away() {
     let (reader, writer) = std::io::pipe().expect("pipe");
     drop(reader);
+    until_unread(&writer);
     let outcome = traced(&[
         "-f",
         "-o",

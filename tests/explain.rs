@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::case::text;
-use common::run::{Outcome, Run, Scratch, forktrace};
+use common::run::{Outcome, Run, Scratch, forktrace, until_unread};
 
 fn logs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/logs")
@@ -161,6 +161,7 @@ fn a_reader_that_goes_away_is_no_error() {
     for words in [&["-"][..], &["fork"]] {
         let (reader, writer) = std::io::pipe().expect("pipe");
         drop(reader);
+        until_unread(&writer);
         let outcome = explain(words)
             .stdio(
                 Stdio::from(File::open(&log).expect("a log")),

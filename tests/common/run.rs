@@ -96,6 +96,16 @@ impl Drop for OpenScratch {
     }
 }
 
+/// Waits until nobody can read a pipe any more. Closing the one end is not enough: a child
+/// that another test forks just now has a copy of it until its exec.
+pub(crate) fn until_unread(writer: &std::io::PipeWriter) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let mut watched = [PollFd::new(writer.as_fd(), PollFlags::empty())];
+    let found = poll(&mut watched, PollTimeout::from(30_000_u16)).expect("poll");
+    assert_eq!(found, 1, "a pipe has a reader that nobody knows of");
+}
+
 /// A command to run, in a small fixed environment and a process group of its own.
 pub(crate) struct Run {
     pub(crate) command: Command,
