@@ -28,14 +28,16 @@ use anyhow::{Context, anyhow};
 use crate::config::{Destination, Look, View, ViewKind};
 use crate::event::Event;
 use crate::filter::{Criteria, Filter};
+use crate::tree::Threads;
 use filtered::Filtered;
 use json::JsonView;
 use lanes::LanesView;
 use output::Output;
-use summary::SummaryView;
-use summary_json::SummaryJsonView;
+use summary::SummaryForm;
+use summary_json::SummaryJsonForm;
 use text::{Format, TextView};
-use tree::TreeView;
+use tree::TreeForm;
+use whole::WholeView;
 
 /// What a trace by `--stops=event` leaves out.
 const UNSEEN_BY_EVENTS: &str = "# --stops=event: calls that fail, and children hidden by \
@@ -106,9 +108,24 @@ pub fn open(
             let (glyphs, detail) = (whole.glyphs, look.detail);
             Box::new(LanesView::new(output, palette, glyphs, detail, filter))
         }
-        ViewKind::Tree => Box::new(TreeView::new(output, palette, whole, filter)),
-        ViewKind::Summary => Box::new(SummaryView::new(output, palette, whole, filter)),
-        ViewKind::SummaryJson => Box::new(SummaryJsonView::new(output, whole, filter)),
+        ViewKind::Tree => {
+            let form = TreeForm {
+                palette,
+                look: whole,
+            };
+            Box::new(WholeView::new(output, whole.threads, filter, form))
+        }
+        ViewKind::Summary => {
+            let form = SummaryForm {
+                palette,
+                look: whole,
+            };
+            Box::new(WholeView::new(output, Threads::Counted, filter, form))
+        }
+        ViewKind::SummaryJson => {
+            let form = SummaryJsonForm { look: whole };
+            Box::new(WholeView::new(output, Threads::Counted, filter, form))
+        }
     })
 }
 

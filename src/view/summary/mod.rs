@@ -8,92 +8,41 @@ use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
-use super::Sink;
 use super::output::Output;
 use super::style::{Palette, Part};
 use super::tree::words;
 use super::units::{Span, columns, cut, plural};
-use super::whole::{BREAKS_OFF, Extent, Whole};
+use super::whole::{BREAKS_OFF, Extent, Form};
 use crate::clone::Kind;
 use crate::config::{Glyphs, TOP, WholeLook};
-use crate::event::{Event, Target};
-use crate::filter::Filter;
+use crate::event::Target;
 use crate::ids::Errno;
 use crate::summary::{FailuresSeen, Lifetimes, ProgramRow, Summary};
 use crate::tree::node::NodeId;
 use crate::tree::strings::WordId;
 use crate::tree::tally::Cause;
-use crate::tree::{Seen, Threads, Tree};
+use crate::tree::{Seen, Tree};
 use table::{Table, sparkline};
 
-/// The summary view.
+/// Writes the tables.
 #[derive(Debug)]
-pub struct SummaryView {
-    output: Output,
-    palette: Palette,
-    look: WholeLook,
-    /// Until it is written.
-    tree: Whole,
+pub(super) struct SummaryForm {
+    pub(super) palette: Palette,
+    pub(super) look: WholeLook,
 }
 
-impl SummaryView {
-    /// A view that writes to `output`, what the filter picks if there is one.
-    pub fn new(
-        output: Output,
-        palette: Palette,
-        look: WholeLook,
-        filter: Option<Filter>,
-    ) -> SummaryView {
-        SummaryView {
-            output,
-            palette,
-            look,
-            tree: Whole::new(Threads::Counted, filter),
-        }
-    }
-
-    fn write(&mut self, extent: Extent) -> io::Result<()> {
+impl Form for SummaryForm {
+    fn write(&self, tree: &Tree, extent: Extent, output: &mut Output) -> io::Result<()> {
         // What never began is nothing to sum up.
-        let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
+        if tree.is_empty() {
             return Ok(());
-        };
+        }
         let style = Style {
             palette: self.palette,
             look: self.look,
-            width: self.output.columns(),
+            width: output.columns(),
         };
-        self.output.write_lines(text(&tree, extent, style))?;
-        self.output.flush()
-    }
-}
-
-impl Sink for SummaryView {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.tree.event(event);
-        Ok(())
-    }
-
-    fn output(&mut self) -> &mut Output {
-        &mut self.output
-    }
-
-    fn quiet(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.write(Extent::Whole)
-    }
-
-    fn break_off(&mut self) -> io::Result<()> {
-        self.write(Extent::BrokenOff)
-    }
-}
-
-impl Drop for SummaryView {
-    /// Whatever ended the trace, what was seen is counted.
-    fn drop(&mut self) {
-        let _ = self.write(Extent::BrokenOff);
+        output.write_lines(text(tree, extent, style))
     }
 }
 

@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Fold;
 use crate::event::testing::{SPAWN, Story, start};
-use crate::event::{EventKind, Lost, Stops};
-use crate::filter::{Criteria, Happening, Kept};
+use crate::event::{Event, EventKind, Lost, Stops};
+use crate::filter::{Criteria, Filter, Happening, Kept};
+use crate::tree::Threads;
 use crate::tree::tests::any_story;
 use crate::view::tests::any_events;
 use crate::view::units::columns;
+use crate::view::whole::Whole;
 
 const LOOK: WholeLook = WholeLook {
     glyphs: Glyphs::Unicode,

@@ -9,72 +9,26 @@ mod tests;
 
 use std::io;
 
-use super::Sink;
 use super::output::Output;
-use super::whole::{Extent, Whole};
+use super::whole::{Extent, Form};
 use crate::config::{TOP, WholeLook};
-use crate::event::Event;
-use crate::filter::Filter;
 use crate::summary::Summary;
-use crate::tree::{Threads, Tree};
+use crate::tree::Tree;
 use document::Document;
 
-/// The view.
+/// Writes the document.
 #[derive(Debug)]
-pub struct SummaryJsonView {
-    output: Output,
-    look: WholeLook,
-    /// Until it is written.
-    tree: Whole,
+pub(super) struct SummaryJsonForm {
+    pub(super) look: WholeLook,
 }
 
-impl SummaryJsonView {
-    /// A view that writes to `output`, what the filter picks if there is one.
-    pub fn new(output: Output, look: WholeLook, filter: Option<Filter>) -> SummaryJsonView {
-        SummaryJsonView {
-            output,
-            look,
-            tree: Whole::new(Threads::Counted, filter),
-        }
-    }
-
-    fn write(&mut self, extent: Extent) -> io::Result<()> {
-        let Some(tree) = self.tree.take().filter(|tree| !tree.is_empty()) else {
+impl Form for SummaryJsonForm {
+    fn write(&self, tree: &Tree, extent: Extent, output: &mut Output) -> io::Result<()> {
+        if tree.is_empty() {
             return Ok(());
-        };
-        let text = text(&tree, extent, self.look).map_err(io::Error::other)?;
-        self.output.write_lines(&text)?;
-        self.output.flush()
-    }
-}
-
-impl Sink for SummaryJsonView {
-    fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.tree.event(event);
-        Ok(())
-    }
-
-    fn output(&mut self) -> &mut Output {
-        &mut self.output
-    }
-
-    fn quiet(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.write(Extent::Whole)
-    }
-
-    fn break_off(&mut self) -> io::Result<()> {
-        self.write(Extent::BrokenOff)
-    }
-}
-
-impl Drop for SummaryJsonView {
-    /// Whatever ended the trace, what was seen is counted.
-    fn drop(&mut self) {
-        let _ = self.write(Extent::BrokenOff);
+        }
+        let text = text(tree, extent, self.look).map_err(io::Error::other)?;
+        output.write_lines(&text)
     }
 }
 

@@ -3,7 +3,9 @@
 use super::document::hex_unless_text;
 use super::*;
 use crate::config::{Fold, Glyphs};
+use crate::event::Event;
 use crate::event::testing::Story;
+use crate::tree::Threads;
 use crate::tree::tests::any_story;
 use serde_json::{Value, json};
 
