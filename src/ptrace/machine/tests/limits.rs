@@ -79,6 +79,19 @@ fn draining_lets_held_children_go_too() {
 }
 
 #[test]
+fn draining_drops_no_signal() {
+    for stops in [Stops::Event, Stops::Syscall] {
+        let mut run = Run::new(stops, true);
+        let mut output = Output::default();
+        run.machine.drain(&mut output);
+        run.take(output);
+        run.feed(1, Delivery(10));
+        let signal = Some(Signal(10));
+        assert_eq!(run.resumed, [(1, Resume::Detach(signal))], "{stops:?}");
+    }
+}
+
+#[test]
 fn draining_lets_go_of_all_but_those_with_a_filter() {
     for stops in ALL {
         let mut run = Run::new(stops, true);
