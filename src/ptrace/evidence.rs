@@ -188,10 +188,12 @@ pub(super) fn of_creation(caller: Caller, request: &Request, errno: Errno) -> Ev
                 ..
             }) = evidence.pid_namespaces.get()
             {
-                evidence.init = Fact::Read(match tasks::has_init(*children) {
-                    true => Init::Alive,
-                    false => Init::Dead,
-                });
+                if let Some(lives) = tasks::look(|| tasks::has_init(*children)) {
+                    evidence.init = Fact::Read(match lives {
+                        true => Init::Alive,
+                        false => Init::Dead,
+                    });
+                }
             }
             evidence.overcommit = text("/proc/sys/vm/overcommit_memory").parsed(|mode| {
                 let meminfo = text("/proc/meminfo");
@@ -231,9 +233,10 @@ fn read_limits(caller: Caller, evidence: &mut Evidence) {
         _ => false,
     };
     if limited || near {
-        let counted = tasks::count(status.uid);
-        evidence.user_tasks = Fact::Read(counted.of_user);
-        evidence.ns_tasks = Fact::Read(counted.all);
+        if let Some(counted) = tasks::look(|| tasks::count(status.uid)) {
+            evidence.user_tasks = Fact::Read(counted.of_user);
+            evidence.ns_tasks = Fact::Read(counted.all);
+        }
     }
 }
 

@@ -79,7 +79,8 @@ pub(in crate::ptrace) fn of_exec(
                 && matches!(file.walk.end, End::File(_))
                 && let Ok(file) = std::fs::metadata(place(caller, &file.walk.at))
             {
-                evidence.writers = Fact::Read(tasks::writers(file.dev(), file.ino()));
+                let writers = tasks::look(|| tasks::writers(file.dev(), file.ino()));
+                evidence.writers = writers.map_or(Fact::NotRead, Fact::Read);
             }
             evidence.files = Fact::Read(files);
         }

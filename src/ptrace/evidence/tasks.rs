@@ -1,11 +1,41 @@
 //! Looks at all tasks that /proc shows: how many, whose, and who is init.
 
 use std::fs::{DirEntry, read_dir};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{namespace, text};
 use crate::diagnosis::evidence::{Fact, Writer};
 use crate::diagnosis::parse;
 use crate::ids::{Comm, Pid};
+
+/// What looking at all tasks may take in any case.
+const FREE: Duration = Duration::from_millis(100);
+/// And beyond that: one part in so many of the time since the first look.
+const SHARE: u32 = 10;
+
+/// Looks, unless such looks took too much time already: `None` then. A program whose
+/// calls fail again and again is stopped at each, for a time that grows with the number
+/// of tasks.
+pub(super) fn look<T>(at_tasks: impl FnOnce() -> T) -> Option<T> {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    static SPENT: AtomicU64 = AtomicU64::new(0);
+    let now = Instant::now();
+    let since = now.duration_since(*FIRST.get_or_init(|| now));
+    let spent = Duration::from_nanos(SPENT.load(Ordering::Relaxed));
+    if is_too_much(spent, since) {
+        return None;
+    }
+    let seen = at_tasks();
+    let took = now.elapsed().as_nanos() as u64;
+    SPENT.fetch_add(took, Ordering::Relaxed);
+    Some(seen)
+}
+
+fn is_too_much(spent: Duration, since: Duration) -> bool {
+    spent > FREE + since / SHARE
+}
 
 /// Numbers of tasks: threads, zombies with them.
 #[derive(Debug, Default)]
@@ -84,4 +114,19 @@ pub(super) fn writers(device: u64, inode: u64) -> Vec<Writer> {
             },
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_takes_a_share_of_the_time_at_the_most() {
+        let ms = Duration::from_millis;
+        assert!(!is_too_much(ms(0), ms(0)));
+        assert!(!is_too_much(ms(100), ms(0)));
+        assert!(is_too_much(ms(101), ms(0)));
+        assert!(!is_too_much(ms(1100), ms(10_000)));
+        assert!(is_too_much(ms(1101), ms(10_000)));
+    }
 }
