@@ -187,13 +187,12 @@ pub(super) fn of_creation(caller: Caller, request: &Request, errno: Errno) -> Ev
                 children: Some(children),
                 ..
             }) = evidence.pid_namespaces.get()
+                && let Some(lives) = tasks::look(|| tasks::has_init(*children))
             {
-                if let Some(lives) = tasks::look(|| tasks::has_init(*children)) {
-                    evidence.init = Fact::Read(match lives {
-                        true => Init::Alive,
-                        false => Init::Dead,
-                    });
-                }
+                evidence.init = Fact::Read(match lives {
+                    true => Init::Alive,
+                    false => Init::Dead,
+                });
             }
             evidence.overcommit = text("/proc/sys/vm/overcommit_memory").parsed(|mode| {
                 let meminfo = text("/proc/meminfo");
@@ -232,11 +231,11 @@ fn read_limits(caller: Caller, evidence: &mut Evidence) {
         (Some(tasks), Some(max)) => tasks.saturating_add(limits::RESERVED_PIDS) >= *max,
         _ => false,
     };
-    if limited || near {
-        if let Some(counted) = tasks::look(|| tasks::count(status.uid)) {
-            evidence.user_tasks = Fact::Read(counted.of_user);
-            evidence.ns_tasks = Fact::Read(counted.all);
-        }
+    if (limited || near)
+        && let Some(counted) = tasks::look(|| tasks::count(status.uid))
+    {
+        evidence.user_tasks = Fact::Read(counted.of_user);
+        evidence.ns_tasks = Fact::Read(counted.all);
     }
 }
 
